@@ -51,6 +51,15 @@ fn layer(graph: &Graph, node: &Node, value: ValueId, axes: &[Option<usize>]) -> 
                 .checked_sub(1)
                 .filter(|_| weight.dims().len() == 2)?
         }
+        // The letter that is summed up over a weight.
+        Op::Einsum(op) => {
+            graph.constant_input(node, 1)?;
+            let [own, weight] = op.operands.as_slice() else {
+                return None;
+            };
+            let summed = |letter: &char| weight.contains(letter) && !op.output.contains(letter);
+            own.iter().position(summed)?
+        }
         Op::Opaque(op) if matches!(op.op_type.as_str(), "GRU" | "LSTM" | "RNN") => 2,
         _ => return None,
     };

@@ -14,6 +14,7 @@ mod expand;
 mod forms;
 mod functions;
 mod fused;
+mod groups;
 mod joins;
 mod order;
 mod plain;

@@ -32,10 +32,10 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Gemm) {
     };
     if let Some(map) = cx.map(node, 0) {
         if op.trans_a || map.axis != 1 || map.atoms.len() != weight[in_axis] {
-            return cx.pin_inputs(
-                node,
-                "the channels arrive on an axis a fully connected layer does not read",
-            );
+            let reason = "the channels arrive on an axis a fully connected layer does not read";
+            let own = cx.produce(id, outputs);
+            cx.pin(&own, &node.name, reason);
+            return cx.pin_inputs(node, reason);
         }
         cx.bind(weight_id, in_axis, &map.atoms);
     }

@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use onnx_graph::ops::{Op, Reshape};
 use onnx_graph::{Dim, Node, NodeId, ValueId, blocks};
 
+use super::reduce::remaining;
 use crate::atoms::{Atoms, Context, Edit, Map};
 use crate::options::Attention;
 
@@ -187,7 +188,8 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Whether a layer over images reads `axis` of a value as its channels.
+/// Whether a layer over images, or a fully connected one over vectors, reads `axis` of a value as its
+/// channels.
 fn is_read(cx: &Context<'_>, value: ValueId, axis: usize) -> bool {
     let mut visited: BTreeSet<ValueId> = BTreeSet::new();
     let mut next = vec![(value, axis)];
@@ -197,6 +199,7 @@ fn is_read(cx: &Context<'_>, value: ValueId, axis: usize) -> bool {
         }
         for &reader in cx.consumers(value) {
             let node = cx.graph.node(reader);
+            let rank = cx.input_rank(node).unwrap_or(0);
             let axis = match &node.op {
                 Op::Conv(_)
                 | Op::ConvTranspose(_)
@@ -210,6 +213,11 @@ fn is_read(cx: &Context<'_>, value: ValueId, axis: usize) -> bool {
                 {
                     return true;
                 }
+                Op::Gemm(op) if axis == 1 && !op.trans_a => return true,
+                Op::ReduceMax(op) => left(op.axes(rank), op.keepdims, axis),
+                Op::ReduceMean(op) => left(op.axes(rank), op.keepdims, axis),
+                Op::ReduceMin(op) => left(op.axes(rank), op.keepdims, axis),
+                Op::ReduceSum(op) => left(op.axes(rank), op.keepdims, axis),
                 Op::Transpose(op) => op.perm.iter().position(|&from| from == axis),
                 Op::Reshape(_) => alone(cx, node, axis),
                 Op::Clip(_)
@@ -229,6 +237,12 @@ fn is_read(cx: &Context<'_>, value: ValueId, axis: usize) -> bool {
         }
     }
     false
+}
+
+/// The axis that a reduction leaves of `axis`, if it does.
+fn left(reduced: Option<Vec<usize>>, keepdims: bool, axis: usize) -> Option<usize> {
+    let reduced = reduced.filter(|reduced| !reduced.contains(&axis))?;
+    Some(remaining(&reduced, keepdims, axis))
 }
 
 /// The axis that a Reshape makes of `axis` alone.

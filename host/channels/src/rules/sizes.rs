@@ -3,9 +3,10 @@
 //! those that are left. It is followed to the node that gives its output this size; any other
 //! reader pins the channels.
 
-use onnx_graph::Node;
 use onnx_graph::ops::{Op, Opaque, Slice};
+use onnx_graph::{Node, Tensor};
 
+use super::spatial;
 use crate::atoms::{Context, Count, Map};
 
 /// Why a number of channels pins them.
@@ -100,6 +101,10 @@ pub(super) fn resized(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> bool {
     let Some(sizes) = sizes_input(node).filter(|_| op.op_type != "Reshape") else {
         return false;
     };
+    if scales(cx, node, op) {
+        spatial::rule(cx, node);
+        return true;
+    }
     let counts = cx.counts(node, sizes);
     let axis = cx.map(node, 0).and_then(|map| landed(cx, node, op, &map));
     let kept = |c: &&Count| Some(c.at) == axis.as_ref().map(|(axis, _)| *axis);
@@ -120,6 +125,15 @@ pub(super) fn resized(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> bool {
         }
     }
     true
+}
+
+/// Whether a Resize has constant factors, and that of the second axis is one.
+fn scales(cx: &Context<'_>, node: &Node, op: &Opaque) -> bool {
+    let factors = cx.graph.constant_input(node, 2).and_then(Tensor::as_f32);
+    op.op_type == "Resize"
+        && node.input(3).is_none()
+        && op.text("coordinate_transformation_mode") != Some("tf_crop_and_resize")
+        && factors.is_some_and(|factors| factors.get(1) == Some(&1.0))
 }
 
 /// The axis of the output that continues the channels, and the channels.

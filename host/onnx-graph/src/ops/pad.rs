@@ -1,8 +1,11 @@
 //! [Pad](https://onnx.ai/onnx/operators/onnx__Pad.html); pads and value, attributes before opset
 //! 11 and inputs since, are resolved into the operator, for all axes.
 
+use ndarray::{ArrayD, AxisDescription, IxDyn, Slice};
+
 use super::context::{Emission, Facts, Input, Operator, Parsing, one};
 use crate::dims;
+use crate::fold::{Array, Fold, Operands, volume};
 use crate::value::{Dim, Shape};
 use crate::{DType, GraphError, TensorData};
 
@@ -29,11 +32,37 @@ pub struct Pad {
     pub value: f32,
 }
 
+impl Pad {
+    fn fold(&self, operands: &Operands) -> Option<Array> {
+        let x = operands.get(0)?.floats()?;
+        let rank = x.ndim();
+        let known = self.pads.iter().map(|&pad| usize::try_from(pad).ok());
+        let pads: Vec<usize> = known.collect::<Option<_>>()?;
+        if self.mode != PadMode::Constant || pads.len() != 2 * rank {
+            return None;
+        }
+        let padded = |(axis, &size): (usize, &usize)| {
+            size.checked_add(pads[axis])?.checked_add(pads[rank + axis])
+        };
+        let sizes = x.shape().iter().enumerate().map(padded);
+        let sizes: Vec<usize> = sizes.collect::<Option<_>>()?;
+        volume(&sizes, operands.limit)?;
+        let mut whole = ArrayD::from_elem(IxDyn(&sizes), self.value);
+        let inner = |axis: AxisDescription| {
+            let at = axis.axis.index();
+            Slice::from(pads[at]..pads[at] + x.shape()[at])
+        };
+        whole.slice_each_axis_mut(inner).assign(&x);
+        Some(Array::Floats(whole))
+    }
+}
+
 impl Operator for Pad {
     const NAME: &'static str = "Pad";
     const VERSIONS: &'static [i64] = &[1, 2, 11, 13, 18, 19, 21, 23, 24, 25];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 2;
+    const FOLD: Fold<Self> = Fold::Elements(Self::fold);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let mode = match node.text("mode")?.unwrap_or("constant") {

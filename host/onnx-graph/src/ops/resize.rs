@@ -5,6 +5,7 @@
 //! free to change. Upsample, the name before opset 10, is read as well.
 
 use super::context::{Emission, Extra, Facts, Input, Operator, Parsing, one};
+use crate::dims;
 use crate::fold::Element;
 use crate::value::{Dim, Shape};
 use crate::{GraphError, Tensor};
@@ -209,32 +210,54 @@ impl Resize {
         Some(Extent::of_sizes(&shape[2..], to))
     }
 
-    fn extent(node: &mut Parsing<'_>, stated: Option<Vec<f32>>) -> Option<Extent> {
+    /// `axes` are those that scales and sizes are stated for; all others keep their sizes.
+    fn extent(
+        node: &mut Parsing<'_>,
+        stated: Option<Vec<f32>>,
+        axes: Option<Vec<i64>>,
+    ) -> Option<Extent> {
         let shape = node.shape(0)?.to_vec();
         if shape.len() < 3 {
             return None;
         }
+        let axes = match axes {
+            None => (0..shape.len()).collect(),
+            Some(axes) => {
+                let axes = axes.iter().map(|&axis| dims::axis(axis, shape.len()));
+                axes.collect::<Result<Vec<_>, _>>().ok()?
+            }
+        };
         let scales = match stated {
             Some(scales) => Input::Known(scales),
             None => node.floats_input(if node.opset < 11 { 1 } else { 2 }),
         };
         match scales {
-            Input::Known(all) if !all.is_empty() => {
-                let fits = all.len() == shape.len() && all[..2] == [1.0, 1.0];
+            Input::Known(stated) if !stated.is_empty() => {
+                let all = spread(&axes, &stated, vec![1.0; shape.len()])?;
+                let fits = all[..2] == [1.0, 1.0];
                 return fits.then(|| Extent::Scales(all[2..].to_vec()));
             }
             Input::Dynamic => return None,
             Input::Known(_) | Input::Absent => {}
         }
+        let own: Vec<Element> = shape.iter().cloned().map(Element::from).collect();
         if let Some(sizes) = node.sizes_input(3) {
-            return Self::from_sizes(&shape, sizes.elements()?);
+            return Self::from_sizes(&shape, &spread(&axes, sizes.elements()?, own)?);
         }
         let Input::Known(sizes) = node.int_input(3) else {
             return None;
         };
         let sizes: Vec<Element> = sizes.into_iter().map(Element::Known).collect();
-        Self::from_sizes(&shape, &sizes)
+        Self::from_sizes(&shape, &spread(&axes, &sizes, own)?)
     }
+}
+
+/// `all` with an entry of `stated` for each of `axes`; `None` if they are not as many.
+fn spread<T: Clone>(axes: &[usize], stated: &[T], mut all: Vec<T>) -> Option<Vec<T>> {
+    for (&axis, entry) in axes.iter().zip(stated) {
+        *all.get_mut(axis)? = entry.clone();
+    }
+    (axes.len() == stated.len()).then_some(all)
 }
 
 impl Operator for Resize {
@@ -271,11 +294,12 @@ impl Operator for Resize {
         let Some(coordinates) = named(&COORDINATES, coordinates) else {
             return Ok(None);
         };
-        if !supported || node.ints("axes")?.is_some() {
+        let axes = node.ints("axes")?;
+        if !supported {
             return Ok(None);
         }
         let stated = node.floats("scales")?;
-        let Some(to) = Self::extent(node, stated) else {
+        let Some(to) = Self::extent(node, stated, axes) else {
             return Ok(None);
         };
         if let Extent::Scales(scales) = &to

@@ -6,6 +6,7 @@ static COMPOSED: &[(&str, &[&str])] = &[
         "",
         &[
             "Attention",
+            "GroupNormalization",
             "Max",
             "Mean",
             "Min",
@@ -20,6 +21,7 @@ static COMPOSED: &[(&str, &[&str])] = &[
             "Attention",
             "BiasDropout",
             "BiasGelu",
+            "FastGelu",
             "FusedConv",
             "FusedGemm",
             "Gelu",

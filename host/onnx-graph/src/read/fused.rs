@@ -43,6 +43,11 @@ pub(super) fn expand(rewrite: &mut Rewrite, node: NodeProto) {
     }
 }
 
+/// Whether the activation of a fused layer has bounds, which become constants.
+pub(super) fn clips(node: &NodeProto) -> bool {
+    activation(node).is_some_and(|(name, _)| name == "Clip")
+}
+
 fn find<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
     node.attribute.iter().find(|a| a.name == name)
 }

@@ -7,6 +7,8 @@ use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// Number of 32-bit floats among ONNX's element types.
 const FLOAT: i32 = 1;
+/// That of 64-bit integers.
+const INT64: i32 = 7;
 
 /// New nodes, in the order of their execution.
 #[derive(Default)]
@@ -117,6 +119,19 @@ impl Rewrite {
     /// Adds attributes to the last node.
     pub fn attributes(&mut self, attributes: impl IntoIterator<Item = AttributeProto>) {
         self.nodes.attributes(attributes);
+    }
+
+    /// Adds a list of numbers.
+    pub fn list(&mut self, base: String, values: Vec<i64>) -> String {
+        let name = self.name(base);
+        self.constants.push(TensorProto {
+            name: name.clone(),
+            dims: vec![values.len() as i64],
+            data_type: INT64,
+            int64_data: values,
+            ..TensorProto::default()
+        });
+        name
     }
 
     /// Adds a float without dimensions.

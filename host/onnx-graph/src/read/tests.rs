@@ -8,6 +8,7 @@ mod halves;
 mod integers;
 mod interface;
 mod training;
+mod versions;
 
 use prost::Message;
 

@@ -81,7 +81,9 @@ fn parameter(of: Planned<'_>, cut: &Cut, id: ValueId) -> Option<PlannedParameter
     let constant = given(of, name)?;
     let crop = cut.crops.get(&id);
     let crops: Vec<_> = crop.map_or(Vec::new(), |crop| crop.axes.iter().collect());
-    let origin = of.graph.origin(id).and_then(|origin| {
+    let origin = of.graph.origin(id);
+    let origin = origin.filter(|origin| !is_read(of.graph, &origin.name));
+    let origin = origin.and_then(|origin| {
         let axes = crops.iter().map(|(axis, _)| *origin.axes.get(*axis)?);
         Some((origin, axes.collect::<Option<Vec<usize>>>()?))
     });
@@ -105,6 +107,15 @@ fn parameter(of: Planned<'_>, cut: &Cut, id: ValueId) -> Option<PlannedParameter
         pruned_shape,
         axes,
     })
+}
+
+/// Whether a node reads a constant under this name, which then has other channels than one that is
+/// made of it.
+fn is_read(graph: &Graph, name: &str) -> bool {
+    let id = graph.find_value(name);
+    let id = id.filter(|&id| graph.constant(id).is_some());
+    let mut inputs = graph.nodes().iter().flat_map(|node| &node.inputs);
+    id.is_some() && inputs.any(|input| *input == id)
 }
 
 fn removal(of: Planned<'_>, narrow: &Cut, group: GroupId) -> RemovedBranch {

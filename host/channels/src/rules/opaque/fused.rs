@@ -41,14 +41,13 @@ pub(super) fn product(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<
     Ok(())
 }
 
-/// A convolution in a memory order of the runtime: its channels stay.
-pub(super) fn layout(cx: &mut Context<'_>, node: &Node, _: &Opaque) -> Result<(), &'static str> {
-    let reason = "an operator in a memory order of the runtime";
+/// A layer whose channels stay, for `reason`, and so do those that it reads.
+pub(super) fn kept_layer(cx: &mut Context<'_>, node: &Node, reason: &'static str) {
     let outputs = cx.graph.constant_input(node, 1).map(|w| w.dims()[0]);
     let id = cx.ends.producers[node.output().index()];
     if let (Some(outputs), Some(id)) = (outputs, id) {
         let channels = cx.produce(id, outputs);
         cx.pin(&channels, &node.name, reason);
     }
-    Err(reason)
+    cx.pin_inputs(node, reason);
 }

@@ -38,6 +38,7 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, op: &Opaque, typed: bool) {
             }
         }
         Some(Passage::Pins(reason)) => cx.pin_inputs(node, reason),
+        Some(Passage::KeptLayer(reason)) => fused::kept_layer(cx, node, reason),
         None => {
             let name = &op.op_type;
             let reason = match typed && op.domain.is_empty() {
@@ -64,7 +65,7 @@ pub(super) fn operators() -> impl Iterator<Item = (&'static str, &'static str, O
 {
     table::TABLE.iter().flat_map(|(domain, names, passage)| {
         let reason = match passage {
-            Passage::Pins(reason) => Some(*reason),
+            Passage::Pins(reason) | Passage::KeptLayer(reason) => Some(*reason),
             _ => None,
         };
         names.iter().map(move |name| (*domain, *name, reason))

@@ -18,4 +18,6 @@ pub(super) enum Passage {
     Rule(fn(&mut Context<'_>, &Node, &Opaque) -> Result<(), &'static str>),
     /// They are pinned, for this reason.
     Pins(&'static str),
+    /// They are pinned, and so are those that the weight makes.
+    KeptLayer(&'static str),
 }

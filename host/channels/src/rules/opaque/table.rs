@@ -1,6 +1,6 @@
 //! The table of operators.
 
-use super::passage::Passage::{self, Elements, Join, Pins, Positions, Rule};
+use super::passage::Passage::{self, Elements, Join, KeptLayer, Pins, Positions, Rule};
 use super::{axes, deform_conv, fused, moves, norms, recurrent};
 
 /// Operators of one domain with the same rule.
@@ -343,12 +343,8 @@ pub(super) static TABLE: &[Row] = &[
         Pins(LAYOUT),
     ),
     (MICROSOFT, &["NhwcMaxPool"], Pins(LAYOUT)),
-    (NCHWC, &["Conv"], Rule(fused::layout)),
-    (
-        MICROSOFT,
-        &["NhwcConv", "NhwcFusedConv"],
-        Rule(fused::layout),
-    ),
+    (NCHWC, &["Conv"], KeptLayer(LAYOUT)),
+    (MICROSOFT, &["NhwcConv", "NhwcFusedConv"], KeptLayer(LAYOUT)),
     ("", &["Det"], Pins(MATRIX)),
     ("", &["Constant", "ConstantOfShape", "Range"], Pins(SOURCE)),
     (

@@ -8,7 +8,7 @@ fn settled(op_type: &str) -> Option<i64> {
         | "Identity" | "LRN" | "LpNormalization" | "MatMul" | "ReduceL1" | "ReduceL2"
         | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMin" | "ReduceProd"
         | "ReduceSumSquare" | "Shape" | "Size" | "Softplus" | "Softsign" | "SpaceToDepth"
-        | "Transpose" => 1,
+        | "MaxRoiPool" | "Transpose" => 1,
         "GlobalLpPool" | "LpPool" => 2,
         "Concat" => 4,
         "Reshape" => 5,
@@ -29,7 +29,8 @@ fn settled(op_type: &str) -> Option<i64> {
         | "Tanh"
         | "Tile" => 6,
         "Add" | "And" | "AveragePool" | "Cos" | "Div" | "Equal" | "Gemm" | "Greater" | "Less"
-        | "Mul" | "Not" | "Or" | "PRelu" | "Pow" | "Sin" | "Sub" | "Xor" => 7,
+        | "GRU" | "LSTM" | "Mul" | "Not" | "Or" | "PRelu" | "Pow" | "RNN" | "Sin" | "Sub"
+        | "Xor" => 7,
         "Expand" | "Max" | "MaxPool" | "Mean" | "Min" | "Sum" => 8,
         "ConstantOfShape"
         | "Erf"
@@ -37,11 +38,12 @@ fn settled(op_type: &str) -> Option<i64> {
         | "MeanVarianceNormalization"
         | "NonZero"
         | "OneHot"
+        | "Shrink"
         | "Sign"
         | "Where" => 9,
-        "Mod" | "Slice" | "ThresholdedRelu" => 10,
-        "Clip" | "CumSum" | "GatherElements" | "GatherND" | "NonMaxSuppression" | "Pad"
-        | "Range" | "Resize" | "Round" | "ScatterElements" | "ScatterND" | "TopK" => 11,
+        "IsInf" | "Mod" | "ReverseSequence" | "Slice" | "ThresholdedRelu" => 10,
+        "BitShift" | "Clip" | "CumSum" | "GatherElements" | "GatherND" | "NonMaxSuppression"
+        | "Pad" | "Range" | "Resize" | "Round" | "ScatterElements" | "ScatterND" | "TopK" => 11,
         "Celu" | "Dropout" | "Einsum" | "GreaterOrEqual" | "LessOrEqual" => 12,
         _ => return None,
     })

@@ -141,3 +141,35 @@ fn malformed_halves_are_refused() {
         assert!(error.contains("tensor 'w'"), "{error}");
     }
 }
+
+#[test]
+fn operators_that_are_read_as_others_get_no_constants_of_another_type() {
+    let typed = |mut info: ValueInfoProto| {
+        let r#type = info.r#type.as_mut().and_then(|t| t.tensor_type.as_mut());
+        r#type.unwrap().elem_type = FLOAT16;
+        info
+    };
+    let contributed = |mut node: NodeProto| {
+        node.domain = "com.microsoft".into();
+        node
+    };
+    for (joined, left) in [
+        (node("Mean", &["x", "w", "x"], "y", &[]), "Mean"),
+        (
+            contributed(node("QuickGelu", &["x"], "y", &[])),
+            "QuickGelu",
+        ),
+        (
+            contributed(node("FastGelu", &["x", "w"], "y", &[])),
+            "FastGelu",
+        ),
+    ] {
+        let mut whole = image(vec![joined], vec![half(FLOAT16)]);
+        let graph = whole.graph.as_mut().unwrap();
+        graph.input = vec![typed(value("x", &["N", "4"]))];
+        graph.output = vec![typed(value("y", &["N", "4"]))];
+        let graph = load(&whole).unwrap();
+        let names: Vec<&str> = graph.nodes().iter().map(|node| node.op.name()).collect();
+        assert_eq!(names, [left]);
+    }
+}

@@ -104,6 +104,10 @@ pub(super) static ROWS: &[Row] = &[
         Signature::new(shape::same, BOOL).folding(fold::not),
     ),
     (
+        &["BitCast"],
+        Signature::new(shape::same, &[Type::Attribute("to", usize::MAX)]),
+    ),
+    (
         &["Cast"],
         Signature::new(shape::same, &[Type::Attribute("to", usize::MAX)]).folding(fold::cast),
     ),
@@ -292,6 +296,7 @@ pub(super) static ROWS: &[Row] = &[
             ..Signature::new(shape::scalar, INDEX)
         },
     ),
+    (&["Shape"], Signature::new(shape::unknown, INDEX)),
     (
         &["ConstantOfShape"],
         Signature::new(shape::of_shape, &[Type::Attribute("value", usize::MAX)])
@@ -307,7 +312,6 @@ pub(super) static ROWS: &[Row] = &[
             "Expand",
             "Flatten",
             "Reshape",
-            "Shape",
             "Squeeze",
             "Transpose",
             "Unsqueeze",

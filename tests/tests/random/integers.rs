@@ -1,0 +1,183 @@
+//! Operators on integers with scales. Their results have steps, on either side of which sums in
+//! another order may fall, so they only shift a value a little.
+
+use onnx_graph::{AttributeValue, TensorData, ValueId};
+use rand::RngExt;
+
+use super::draw::Row;
+use super::net::{Attributes, Net, float, int, ints};
+
+pub static INTEGERS: &[Row] = &[
+    (&["DequantizeLinear", "QuantizeLinear"], 17..=99, Net::round),
+    (&["QLinearConv"], 17..=99, Net::convolve_integers),
+    (&["QLinearMatMul"], 17..=99, Net::mix_integers),
+    (&["com.microsoft.QGemm"], 17..=99, Net::connect_integers),
+    (
+        &["com.microsoft.QLinearAdd", "com.microsoft.QLinearMul"],
+        17..=99,
+        Net::join_integers,
+    ),
+    (
+        &[
+            "com.microsoft.QLinearAveragePool",
+            "com.microsoft.QLinearGlobalAveragePool",
+            "com.microsoft.QLinearLeakyRelu",
+            "com.microsoft.QLinearSigmoid",
+            "com.microsoft.QLinearSoftmax",
+        ],
+        17..=99,
+        Net::bend_integers,
+    ),
+    (
+        &["com.microsoft.QLinearConcat"],
+        17..=99,
+        Net::append_integers,
+    ),
+];
+
+/// Values lie within `-RANGE..RANGE`.
+const RANGE: f32 = 3.0;
+
+/// Integers with their scale and their zero point.
+type Integers = [ValueId; 3];
+
+impl Net {
+    /// The scale and the zero point of all values.
+    fn scaling(&mut self) -> [ValueId; 2] {
+        let zero = TensorData::U8(vec![128]);
+        [self.scalar(RANGE / 127.0), self.constant(&[], zero)]
+    }
+
+    fn quantised(&mut self, x: ValueId) -> Integers {
+        let x = self.within(x, RANGE);
+        let [scale, zero] = self.scaling();
+        let integers = self.node("QuantizeLinear", &[], &[x, scale, zero]);
+        [integers, scale, zero]
+    }
+
+    /// A weight in signed bytes, with a scale for each of its `channels` where they are given.
+    fn integers(&mut self, dims: &[usize], channels: Option<usize>) -> Integers {
+        let count = dims.iter().product();
+        let values = (0..count).map(|_| self.rng.random_range(-127..=127));
+        let values = TensorData::I8(values.collect());
+        let values = self.constant(dims, values);
+        let sizes: Vec<usize> = channels.into_iter().collect();
+        let scale = self.weight(&sizes, 0.002, 0.006);
+        let zeros = TensorData::I8(vec![0; channels.unwrap_or(1)]);
+        let zero = self.constant(&sizes, zeros);
+        [values, scale, zero]
+    }
+
+    /// Appends an operator whose last inputs are scale and zero point of its result, as
+    /// [`Net::scaling`] has them, and returns the result in floats.
+    fn scaled(
+        &mut self,
+        name: &str,
+        attributes: Attributes<'_>,
+        inputs: &[ValueId],
+        behind: &[ValueId],
+    ) -> ValueId {
+        let [scale, zero] = self.scaling();
+        let inputs = [inputs, &[scale, zero], behind].concat();
+        let y = self.node(name, attributes, &inputs);
+        self.node("DequantizeLinear", &[], &[y, scale, zero])
+    }
+
+    /// Adds a little of a value of the current sizes, or of one that broadcasts to these.
+    fn shift(&mut self, y: ValueId, sizes: [usize; 2]) {
+        let [height, width] = sizes;
+        let y = self.state(y, &[self.channels, height, width]);
+        let little = self.scalar(0.002);
+        let y = self.node("Mul", &[], &[y, little]);
+        self.x = self.node("Add", &[], &[self.x, y]);
+    }
+
+    fn sides(&self) -> [usize; 2] {
+        [self.side; 2]
+    }
+
+    fn round(&mut self, _: &str) {
+        let integers = self.quantised(self.x);
+        let y = self.node("DequantizeLinear", &[], &integers);
+        self.shift(y, self.sides());
+    }
+
+    fn convolve_integers(&mut self, name: &str) {
+        let c = self.channels;
+        let x = self.quantised(self.x);
+        let each = self.rng.random_bool(0.5).then_some(c);
+        let w = self.integers(&[c, c, 1, 1], each);
+        let mut behind = Vec::new();
+        if self.rng.random_bool(0.5) {
+            let biases = (0..c).map(|_| self.rng.random_range(-2000..2000));
+            let biases = TensorData::I32(biases.collect());
+            behind.push(self.constant(&[c], biases));
+        }
+        let y = self.scaled(name, &[], &[x, w].concat(), &behind);
+        self.shift(y, self.sides());
+    }
+
+    fn mix_integers(&mut self, name: &str) {
+        let c = self.channels;
+        let rows = self.tokens();
+        let x = self.quantised(rows);
+        let w = self.integers(&[c, c], None);
+        let y = self.scaled(name, &[], &[x, w].concat(), &[]);
+        let y = self.state(y, &[self.side * self.side, c]);
+        let y = self.image(y);
+        self.shift(y, self.sides());
+    }
+
+    fn connect_integers(&mut self, name: &str) {
+        let c = self.channels;
+        let mean = self.node("GlobalAveragePool", &[], &[self.x]);
+        let mean = self.node("Flatten", &[], &[mean]);
+        let x = self.quantised(mean);
+        let w = self.integers(&[c, c], None);
+        let biases = (0..c).map(|_| self.rng.random_range(-2000..2000));
+        let biases = TensorData::I32(biases.collect());
+        let bias = self.constant(&[c], biases);
+        let inputs = [&x[..], &w, &[bias]].concat();
+        let y = self.scaled(name, &[("transB", int(1))], &inputs, &[]);
+        let y = self.state(y, &[c]);
+        let y = self.reshape(y, &[-1, c as i64, 1, 1]);
+        self.shift(y, [1; 2]);
+    }
+
+    fn join_integers(&mut self, name: &str) {
+        let other = self.other();
+        let both = [self.quantised(self.x), self.quantised(other)];
+        let y = self.scaled(name, &[], &both.concat(), &[]);
+        self.shift(y, self.sides());
+    }
+
+    fn bend_integers(&mut self, name: &str) {
+        let x = self.quantised(self.x);
+        let attributes: Vec<(&str, AttributeValue)> = match name.rsplit_once('.') {
+            Some((_, "QLinearAveragePool")) => {
+                vec![("kernel_shape", ints(&[3, 3])), ("pads", ints(&[1; 4]))]
+            }
+            Some((_, "QLinearLeakyRelu")) => vec![("alpha", float(0.2))],
+            Some((_, "QLinearSoftmax")) => vec![("axis", int(3)), ("opset", int(13))],
+            _ => Vec::new(),
+        };
+        let y = self.scaled(name, &attributes, &x, &[]);
+        let sides = match name.contains("Global") {
+            true => [1; 2],
+            false => self.sides(),
+        };
+        self.shift(y, sides);
+    }
+
+    fn append_integers(&mut self, name: &str) {
+        let other = self.other();
+        let parts = [self.quantised(self.x), self.quantised(other)].concat();
+        let [scale, zero] = self.scaling();
+        let inputs = [&[scale, zero], &parts[..]].concat();
+        let y = self.node(name, &[("axis", int(1))], &inputs);
+        let y = self.node("DequantizeLinear", &[], &[y, scale, zero]);
+        let y = self.state(y, &[2 * self.channels, self.side, self.side]);
+        let y = self.conv(y, 2 * self.channels, self.channels, 1, 1);
+        self.shift(y, self.sides());
+    }
+}
