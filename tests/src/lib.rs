@@ -15,6 +15,7 @@ mod ort;
 mod peer;
 mod prune;
 mod sandbox;
+mod task_run;
 
 pub use compare::{Difference, difference, randomise_norms};
 pub use fixtures::{
@@ -26,9 +27,11 @@ pub use models::{
     made_model, made_names, peer_script, python, quantized_models, shared_data, shared_model,
 };
 pub use networks::{
-    audio_model, detector_model, noise, segmentation_model, two_input_model, write_npy, write_npz,
+    audio_model, detector_model, noise, recurrent_model, segmentation_model, suppressing_model,
+    time_first_model, two_input_model, volume_model, write_npy, write_npz,
 };
 pub use ort::{Array, Ort, PeerError, Reply, Zeros};
 pub use peer::Peer;
 pub use prune::{Compared, array, execute, prune_and_compare, random_plan, tensor};
 pub use sandbox::{Sandbox, TINY, descendants, quick_profile};
+pub use task_run::TaskRun;

@@ -4,8 +4,11 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use onnx_graph::ops::{Concat, Conv, Flatten, Gemm, GlobalAveragePool, Op, Relu, Sigmoid, Softmax};
-use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
+use onnx_graph::ops::{
+    Concat, Conv, Flatten, Gemm, GlobalAveragePool, MatMul, Op, Opaque, Relu, Reshape, Sigmoid,
+    Softmax, Squeeze, Transpose,
+};
+use onnx_graph::{Attribute, AttributeValue, DType, Dim, Graph, Tensor, TensorData, ValueId};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -84,6 +87,40 @@ impl Network {
     fn pooled(&mut self, x: ValueId) -> ValueId {
         let x = self.push("pool", GlobalAveragePool.into(), &[x]);
         self.push("flat", Flatten { axis: 1 }.into(), &[x])
+    }
+
+    /// A recurrent layer of ONNX over `[T, N, from]`: `[T, 1, N, to]`.
+    fn lstm(&mut self, name: &str, x: ValueId, (from, to): (usize, usize)) -> ValueId {
+        let weight = self.weight(&format!("{name}.weight"), &[1, 4 * to, from]);
+        let recurrence = self.weight(&format!("{name}.recurrence"), &[1, 4 * to, to]);
+        let hidden = Attribute {
+            name: "hidden_size".into(),
+            value: AttributeValue::Int(to as i64),
+        };
+        let op = Opaque {
+            op_type: "LSTM".into(),
+            attributes: vec![hidden],
+            ..Opaque::default()
+        };
+        self.push(name, op.into(), &[x, weight, recurrence])
+    }
+
+    fn number(&mut self, name: &str, data: TensorData) -> ValueId {
+        let tensor = Tensor::new(vec![1], data).expect("one element");
+        self.graph.add_constant(name, tensor)
+    }
+
+    fn reshaped(&mut self, name: &str, x: ValueId, target: &[i64]) -> ValueId {
+        let op = Reshape {
+            target: target.to_vec(),
+            allow_zero: false,
+        };
+        self.push(name, op.into(), &[x])
+    }
+
+    fn turned(&mut self, name: &str, x: ValueId, perm: &[usize]) -> ValueId {
+        let perm = perm.to_vec();
+        self.push(name, Transpose { perm }.into(), &[x])
     }
 
     fn finish(mut self, outputs: &[ValueId]) -> Vec<u8> {
@@ -167,6 +204,101 @@ pub fn detector_model() -> Vec<u8> {
     let logits = net.conv("logits", x, (16, 3), (&[1, 1], 1));
     let scores = net.push("scores", Sigmoid.into(), &[logits]);
     net.finish(&[boxes, scores])
+}
+
+/// A network with the time first: `x [32, batch, 6]`, and three values for each step,
+/// `steps_out [32, batch, 3]`.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn time_first_model() -> Vec<u8> {
+    let mut net = Network::new("time_first");
+    let batch = Dim::Symbol("batch".into());
+    let shape = vec![Dim::Known(32), batch, Dim::Known(6)];
+    let x = net.graph.add_input("x", DType::F32, shape);
+    let x = net.turned("channels", x, &[1, 2, 0]);
+    let x = net.conv("conv1", x, (6, 16), (&[5], 1));
+    let x = net.relu("conv1", x);
+    let x = net.conv("conv2", x, (16, 16), (&[5], 1));
+    let x = net.relu("conv2", x);
+    let x = net.conv("head", x, (16, 3), (&[1], 1));
+    let x = net.turned("steps", x, &[2, 0, 1]);
+    net.finish(&[x])
+}
+
+/// A network over volumes: `x [N, 1, 8, 8, 8]`, and four values, `head_out`.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn volume_model() -> Vec<u8> {
+    let mut net = Network::new("volumes");
+    let x = net.input("x", &[1, 8, 8, 8]);
+    let x = net.conv("conv1", x, (1, 12), (&[3, 3, 3], 1));
+    let x = net.relu("conv1", x);
+    let x = net.conv("conv2", x, (12, 16), (&[3, 3, 3], 2));
+    let x = net.relu("conv2", x);
+    let x = net.pooled(x);
+    let head = net.dense("head", x, (16, 4));
+    net.finish(&[head])
+}
+
+/// A network over 32 steps with convolutions before a recurrent layer: `x [N, 1, 4, 32]`, and five
+/// values for each step, `head_out [N, 32, 5]`.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn recurrent_model() -> Vec<u8> {
+    let mut net = Network::new("recurrent");
+    let x = net.input("x", &[1, 4, 32]);
+    let x = net.conv("conv1", x, (1, 16), (&[3, 3], 1));
+    let x = net.relu("conv1", x);
+    let x = net.conv("conv2", x, (16, 12), (&[3, 3], 1));
+    let x = net.relu("conv2", x);
+    let x = net.turned("steps", x, &[3, 0, 1, 2]);
+    let x = net.reshaped("columns", x, &[0, 0, 48]);
+    let x = net.lstm("lstm", x, (48, 12));
+    let x = net.push("states", Squeeze { axes: vec![1] }.into(), &[x]);
+    let x = net.turned("batch", x, &[1, 0, 2]);
+    let weight = net.weight("head.weight", &[12, 5]);
+    let head = net.push("head", MatMul.into(), &[x, weight]);
+    net.finish(&[head])
+}
+
+/// A detector that suppresses boxes itself: `x [batch, 3, 16, 16]`, with an open batch where none is
+/// given, and the chosen boxes `chosen_out [boxes, 3]`.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn suppressing_model(batch: Option<usize>) -> Vec<u8> {
+    let mut net = Network::new("suppressing");
+    let batch = batch.map_or(Dim::Symbol("N".into()), Dim::Known);
+    let sizes = [3, 16, 16].map(Dim::Known);
+    let shape = std::iter::once(batch).chain(sizes).collect();
+    let x = net.graph.add_input("x", DType::F32, shape);
+    let x = net.conv("conv1", x, (3, 16), (&[3, 3], 2));
+    let x = net.relu("conv1", x);
+    let x = net.conv("conv2", x, (16, 16), (&[3, 3], 1));
+    let x = net.relu("conv2", x);
+    let boxes = net.conv("boxes", x, (16, 4), (&[1, 1], 1));
+    let boxes = net.reshaped("flat_boxes", boxes, &[0, 4, 64]);
+    let boxes = net.turned("turned_boxes", boxes, &[0, 2, 1]);
+    let logits = net.conv("logits", x, (16, 2), (&[1, 1], 1));
+    let scores = net.push("scores", Sigmoid.into(), &[logits]);
+    let scores = net.reshaped("flat_scores", scores, &[0, 2, 64]);
+    let most = net.number("most", TensorData::I64(vec![10]));
+    let overlap = net.number("overlap", TensorData::F32(vec![0.5]));
+    let least = net.number("least", TensorData::F32(vec![0.1]));
+    let op = Opaque {
+        op_type: "NonMaxSuppression".into(),
+        ..Opaque::default()
+    };
+    let chosen = [boxes, scores, most, overlap, least];
+    let chosen = net.push("chosen", op.into(), &chosen);
+    net.finish(&[chosen])
 }
 
 /// Writes an array of floats as NumPy does.

@@ -2,99 +2,38 @@
 //! networks are small and have random weights, which a run follows as well as trained ones.
 
 use std::fs;
-use std::process::Output;
 
 use graphprune_tests::{
-    Sandbox, TINY, audio_model, detector_model, noise, segmentation_model, two_input_model,
-    write_npy, write_npz, zoo_bytes,
+    Sandbox, TaskRun, audio_model, detector_model, noise, segmentation_model, time_first_model,
+    two_input_model, volume_model, write_npy, write_npz, zoo_bytes,
 };
 use serde_json::Value;
 
-/// Settings of a run that takes seconds, without data and strategy.
-fn settings() -> String {
-    let own: Vec<&str> = TINY
-        .lines()
-        .filter(|line| !line.starts_with("data =") && !line.starts_with("strategy ="))
-        .collect();
-    let own = own.join("\n").replace("batch = 50", "batch = 16");
-    // So small a network often gets no faster.
-    let own = own.replace(
-        "final_effort = 1.0",
-        "final_effort = 1.0\nallow_slower = true",
-    );
-    format!("{own}\n[importance]\nimages = 32\nprojections = 1\n[repair]\nimages = 16\n")
-}
-
-fn sandbox(model: &[u8]) -> Sandbox {
-    let sandbox = Sandbox::new();
-    fs::write(sandbox.path("net.onnx"), model).unwrap();
-    fs::write(sandbox.path("tiny.toml"), settings()).unwrap();
-    sandbox
-}
-
-fn prune(sandbox: &Sandbox, data: &str, more: &[&str]) -> Output {
-    let mut args = vec![
-        "prune",
-        "net.onnx",
-        "--config",
-        "tiny.toml",
-        "--out",
-        "run",
-        "--macs",
-        "0.7",
-        "--data",
-    ];
-    args.push(data);
-    args.extend(more);
-    sandbox.run(&args)
-}
-
-fn report(sandbox: &Sandbox) -> Value {
-    serde_json::from_slice(&fs::read(sandbox.path("run/report.json")).unwrap()).unwrap()
-}
-
-/// Expects a finished run of a task whose networks are compared by `score`.
-fn check(sandbox: &Sandbox, output: &Output, task: &str, score: &str) -> Value {
-    sandbox.check_result(output, "run");
-    let report = report(sandbox);
-    assert_eq!(report["header"]["task"], task);
-    assert_eq!(report["header"]["score"]["name"], score);
-    let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(table.contains(&format!("test {score}")), "{table}");
-    for row in report["rows"].as_array().unwrap() {
-        let tested = row["test_accuracy"].as_f64().unwrap();
-        assert!((0.0..=1.0).contains(&tested), "{row}");
-    }
-    report
-}
-
-fn tested(report: &Value, label: &str) -> f64 {
-    let rows = report["rows"].as_array().unwrap();
-    let row = rows.iter().find(|row| row["label"] == label).unwrap();
-    row["test_accuracy"].as_f64().unwrap()
-}
-
 #[test]
 fn a_network_with_two_inputs_follows_its_original_without_labels() {
-    let sandbox = sandbox(&two_input_model());
+    let run = TaskRun::new(&two_input_model());
     for seed in 0..40u64 {
         let arrays: [(&str, &[usize], Vec<f32>); 2] = [
             ("image", &[3, 8, 8], noise(192, seed)),
             ("side", &[1, 6], noise(6, 100 + seed)),
         ];
-        write_npz(&sandbox.path(&format!("data/{seed:02}.npz")), &arrays);
+        write_npz(&run.sandbox.path(&format!("data/{seed:02}.npz")), &arrays);
     }
-    let output = prune(&sandbox, "npz:data", &[]);
-    let report = check(&sandbox, &output, "follow", "fidelity");
-    assert_eq!(tested(&report, "original"), 1.0, "it follows itself");
-    let pruned = tested(&report, "pruned");
+    let output = run.prune("npz:data", &[]);
+    let report = run.check(&output, "follow", "fidelity");
+    assert_eq!(
+        TaskRun::tested(&report, "original"),
+        1.0,
+        "it follows itself"
+    );
+    let pruned = TaskRun::tested(&report, "pruned");
     assert!(pruned < 1.0, "{pruned}");
 }
 
 #[test]
 fn a_network_over_sounds_is_pruned_by_its_decisions() {
-    let sandbox = sandbox(&audio_model());
-    fs::create_dir(sandbox.path("sounds")).unwrap();
+    let run = TaskRun::new(&audio_model());
+    fs::create_dir(run.sandbox.path("sounds")).unwrap();
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 8000,
@@ -102,28 +41,44 @@ fn a_network_over_sounds_is_pruned_by_its_decisions() {
         sample_format: hound::SampleFormat::Int,
     };
     for seed in 0..40u64 {
-        let path = sandbox.path(&format!("sounds/{seed:02}.wav"));
+        let path = run.sandbox.path(&format!("sounds/{seed:02}.wav"));
         let mut writer = hound::WavWriter::create(path, spec).unwrap();
         for value in noise(300, seed) {
             writer.write_sample((value * 30_000.0) as i16).unwrap();
         }
         writer.finalize().unwrap();
     }
-    let output = prune(&sandbox, "wav:sounds", &[]);
-    check(&sandbox, &output, "follow", "fidelity");
+    let output = run.prune("wav:sounds", &[]);
+    run.check(&output, "follow", "fidelity");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("(classes)"), "{stderr}");
 }
 
 #[test]
+fn a_network_over_volumes_is_trained_as_one_over_images() {
+    let run = TaskRun::with_samples(&volume_model(), &[1, 8, 8, 8]);
+    let output = run.prune("npy:data", &[]);
+    let report = run.check(&output, "follow", "fidelity");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("fine-tuning (knapsack-"), "{stderr}");
+    assert!(TaskRun::tested(&report, "pruned") > 0.0);
+}
+
+#[test]
+fn a_network_with_the_time_first_follows_its_original() {
+    let run = TaskRun::with_samples(&time_first_model(), &[32, 6]);
+    let output = run.prune("npy:data", &[]);
+    let report = run.check(&output, "follow", "fidelity");
+    assert_eq!(report["rows"][0]["test_images"], 8);
+    assert_eq!(TaskRun::tested(&report, "original"), 1.0);
+    assert!(TaskRun::tested(&report, "pruned") > 0.0);
+}
+
+#[test]
 fn a_detector_follows_the_outputs_that_are_named() {
-    let sandbox = sandbox(&detector_model());
-    for seed in 0..40u64 {
-        let path = sandbox.path(&format!("data/{seed:02}.npy"));
-        write_npy(&path, &[3, 16, 16], &noise(768, seed));
-    }
-    let output = prune(&sandbox, "npy:data", &[]);
-    let report = check(&sandbox, &output, "follow", "fidelity");
+    let run = TaskRun::with_samples(&detector_model(), &[3, 16, 16]);
+    let output = run.prune("npy:data", &[]);
+    let report = run.check(&output, "follow", "fidelity");
     let figures = report["rows"][1]["figures"].as_array().unwrap();
     let names: Vec<&str> = figures
         .iter()
@@ -131,12 +86,12 @@ fn a_detector_follows_the_outputs_that_are_named() {
         .collect();
     assert_eq!(names, ["boxes_out", "scores_out"]);
 
-    fs::remove_dir_all(sandbox.path("run")).unwrap();
-    let output = prune(&sandbox, "npy:data", &["--output", "boxes_out=values:2"]);
-    let report = check(&sandbox, &output, "follow", "fidelity");
+    fs::remove_dir_all(run.sandbox.path("run")).unwrap();
+    let output = run.prune("npy:data", &["--output", "boxes_out=values:2"]);
+    let report = run.check(&output, "follow", "fidelity");
     assert_eq!(report["rows"][1]["figures"].as_array().unwrap().len(), 1);
-    fs::remove_dir_all(sandbox.path("run")).unwrap();
-    let refused = prune(&sandbox, "npy:data", &["--output", "masks"]);
+    fs::remove_dir_all(run.sandbox.path("run")).unwrap();
+    let refused = run.prune("npy:data", &["--output", "masks"]);
     let stderr = String::from_utf8_lossy(&refused.stderr);
     assert!(
         stderr.contains("no output of floats 'masks'; it has 'boxes_out', 'scores_out'"),
@@ -146,7 +101,7 @@ fn a_detector_follows_the_outputs_that_are_named() {
 
 #[test]
 fn a_segmentation_network_is_scored_by_its_masks() {
-    let sandbox = sandbox(&segmentation_model());
+    let run = TaskRun::new(&segmentation_model());
     for (index, seed) in (0..40u64).enumerate() {
         let image = noise(768, seed);
         // The class follows the first two channels.
@@ -157,19 +112,19 @@ fn a_segmentation_network_is_scored_by_its_masks() {
         };
         let mask: Vec<f32> = (0..256).map(class).collect();
         write_npy(
-            &sandbox.path(&format!("data/x/{index:02}.npy")),
+            &run.sandbox.path(&format!("data/x/{index:02}.npy")),
             &[3, 16, 16],
             &image,
         );
-        let path = sandbox.path(&format!("data/head_out/{index:02}.npy"));
+        let path = run.sandbox.path(&format!("data/head_out/{index:02}.npy"));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, integers(&mask)).unwrap();
     }
-    let output = prune(&sandbox, "npy:data", &["--task", "segmentation"]);
-    let report = check(&sandbox, &output, "segmentation", "mean IoU");
+    let output = run.prune("npy:data", &["--task", "segmentation"]);
+    let report = run.check(&output, "segmentation", "mean IoU");
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(table.contains("pixel accuracy"), "{table}");
-    assert!(tested(&report, "pruned") > 0.0);
+    assert!(TaskRun::tested(&report, "pruned") > 0.0);
 }
 
 /// A mask of 16 x 16 bytes as NumPy writes it.
@@ -198,10 +153,10 @@ fn write_targets(sandbox: &Sandbox, target: impl Fn(f32) -> f32) {
 
 #[test]
 fn any_number_of_labels_is_scored_by_f1() {
-    let sandbox = sandbox(&two_input_model());
-    write_targets(&sandbox, |value| f32::from(value > 0.0));
-    let output = prune(&sandbox, "npz:data", &["--task", "multilabel"]);
-    let report = check(&sandbox, &output, "multilabel", "F1");
+    let run = TaskRun::new(&two_input_model());
+    write_targets(&run.sandbox, |value| f32::from(value > 0.0));
+    let output = run.prune("npz:data", &["--task", "multilabel"]);
+    let report = run.check(&output, "multilabel", "F1");
     let figures = report["rows"][0]["figures"].to_string();
     assert!(
         figures.contains("precision") && figures.contains("recall"),
@@ -211,9 +166,9 @@ fn any_number_of_labels_is_scored_by_f1() {
 
 #[test]
 fn a_label_that_is_neither_zero_nor_one_is_refused_with_its_sample() {
-    let sandbox = sandbox(&two_input_model());
-    write_targets(&sandbox, |value| value * 3.0);
-    let output = prune(&sandbox, "npz:data", &["--task", "multilabel"]);
+    let run = TaskRun::new(&two_input_model());
+    write_targets(&run.sandbox, |value| value * 3.0);
+    let output = run.prune("npz:data", &["--task", "multilabel"]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
@@ -224,21 +179,17 @@ fn a_label_that_is_neither_zero_nor_one_is_refused_with_its_sample() {
 
 #[test]
 fn values_are_fitted_relative_to_their_spread() {
-    let sandbox = sandbox(&two_input_model());
-    write_targets(&sandbox, |value| value * 3.0);
-    let output = prune(&sandbox, "npz:data", &["--task", "regression"]);
-    check(&sandbox, &output, "regression", "fit");
+    let run = TaskRun::new(&two_input_model());
+    write_targets(&run.sandbox, |value| value * 3.0);
+    let output = run.prune("npz:data", &["--task", "regression"]);
+    run.check(&output, "regression", "fit");
 }
 
 /// A sandbox with a detector, its data, and a script of the user.
-fn with_script(script: &str) -> Sandbox {
-    let sandbox = sandbox(&detector_model());
-    for seed in 0..40u64 {
-        let path = sandbox.path(&format!("data/{seed:02}.npy"));
-        write_npy(&path, &[3, 16, 16], &noise(768, seed));
-    }
-    fs::write(sandbox.path("own.sh"), script).unwrap();
-    sandbox
+fn with_script(script: &str) -> TaskRun {
+    let run = TaskRun::with_samples(&detector_model(), &[3, 16, 16]);
+    fs::write(run.sandbox.path("own.sh"), script).unwrap();
+    run
 }
 
 #[test]
@@ -247,28 +198,28 @@ fn the_users_score_decides_and_a_failure_costs_one_candidate() {
     // candidate, prints nonsense.
     let script = "echo x >> calls\nn=$(wc -l < calls)\n[ $n -eq 2 ] && echo none && exit 0\n\
                   wc -c < \"$1\" >> sizes\necho \"{\\\"score\\\": $(wc -c < \"$1\")}\"\n";
-    let sandbox = with_script(script);
-    let output = prune(&sandbox, "npy:data", &["--score-with", "sh own.sh {model}"]);
-    sandbox.check_result(&output, "run");
+    let run = with_script(script);
+    let output = run.prune("npy:data", &["--score-with", "sh own.sh {model}"]);
+    run.sandbox.check_result(&output, "run");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("--score-with printed 'none'"), "{stderr}");
     assert!(stderr.contains("the candidate is passed over"), "{stderr}");
-    let report = report(&sandbox);
+    let report = run.report();
     assert_eq!(report["header"]["score"]["name"], "score");
-    let sizes = fs::read_to_string(sandbox.path("sizes")).unwrap();
+    let sizes = fs::read_to_string(run.sandbox.path("sizes")).unwrap();
     let mut sizes = sizes
         .lines()
         .map(|line| line.trim().parse::<f64>().unwrap());
-    let score = tested(&report, "pruned");
+    let score = TaskRun::tested(&report, "pruned");
     assert!(sizes.any(|size| size == score), "{score}");
-    let calls = fs::read_to_string(sandbox.path("calls"))
+    let calls = fs::read_to_string(run.sandbox.path("calls"))
         .unwrap()
         .lines()
         .count();
     // A resumed run asks for no score again.
-    let again = sandbox.run(&["prune", "--out", "run", "--resume"]);
-    sandbox.check_result(&again, "run");
-    let later = fs::read_to_string(sandbox.path("calls"))
+    let again = run.sandbox.run(&["prune", "--out", "run", "--resume"]);
+    run.sandbox.check_result(&again, "run");
+    let later = fs::read_to_string(run.sandbox.path("calls"))
         .unwrap()
         .lines()
         .count();
@@ -276,9 +227,44 @@ fn the_users_score_decides_and_a_failure_costs_one_candidate() {
 }
 
 #[test]
+fn the_users_score_compares_the_candidates_of_the_search_where_it_is_asked() {
+    // The second call is for the first candidate.
+    let script =
+        "echo x >> calls\n[ $(wc -l < calls) -eq 2 ] && echo none && exit 0\nwc -c < \"$1\"\n";
+    let run = with_script(script);
+    let own = ["--score-with", "sh own.sh {model}", "--score-search"];
+    let output = run.prune("npy:data", &own);
+    run.sandbox.check_result(&output, "run");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    for part in ["--score-with printed 'none'", "it is passed over"] {
+        assert!(stderr.contains(part), "no '{part}' in {stderr}");
+    }
+    let report = run.report();
+    assert_eq!(report["header"]["estimate"]["name"], "score");
+    let candidates = report["candidates"].as_array().unwrap();
+    let first = |of: &Value| of["strategy"] == "knapsack" && of["episode"] == 0;
+    assert!(!candidates.iter().any(first), "the first has no score");
+    for candidate in candidates {
+        let size = candidate["accuracy"].as_f64().unwrap();
+        assert!(size > 1000.0, "{candidate}");
+    }
+    let calls = || {
+        fs::read_to_string(run.sandbox.path("calls"))
+            .unwrap()
+            .lines()
+            .count()
+    };
+    let before = calls();
+    assert!(before > candidates.len(), "{before}");
+    let again = run.sandbox.run(&["prune", "--out", "run", "--resume"]);
+    run.sandbox.check_result(&again, "run");
+    assert_eq!(calls(), before, "a file is scored once");
+}
+
+#[test]
 fn a_score_command_that_fails_for_the_original_ends_the_run_with_its_reason() {
-    let sandbox = with_script("echo no labels here >&2; exit 3\n");
-    let output = prune(&sandbox, "npy:data", &["--score-with", "sh own.sh {model}"]);
+    let run = with_script("echo no labels here >&2; exit 3\n");
+    let output = run.prune("npy:data", &["--score-with", "sh own.sh {model}"]);
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
     for part in [
@@ -287,22 +273,22 @@ fn a_score_command_that_fails_for_the_original_ends_the_run_with_its_reason() {
     ] {
         assert!(stderr.contains(part), "no '{part}' in {stderr}");
     }
-    assert!(!sandbox.path("run").exists());
+    assert!(!run.sandbox.path("run").exists());
 }
 
 #[test]
 fn the_users_training_is_taken_and_another_network_refused() {
-    let sandbox = with_script("cp \"$1\" \"$2\"\n");
+    let run = with_script("cp \"$1\" \"$2\"\n");
     let own = ["--train-with", "sh own.sh {model} {out}"];
-    let output = prune(&sandbox, "npy:data", &own);
-    check(&sandbox, &output, "follow", "fidelity");
+    let output = run.prune("npy:data", &own);
+    run.check(&output, "follow", "fidelity");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!stderr.contains("fine-tuning (knapsack"), "{stderr}");
 
-    fs::remove_dir_all(sandbox.path("run")).unwrap();
-    fs::write(sandbox.path("other.onnx"), zoo_bytes("shapes_net")).unwrap();
-    fs::write(sandbox.path("own.sh"), "cp other.onnx \"$2\"\n").unwrap();
-    let output = prune(&sandbox, "npy:data", &own);
+    fs::remove_dir_all(run.sandbox.path("run")).unwrap();
+    fs::write(run.sandbox.path("other.onnx"), zoo_bytes("shapes_net")).unwrap();
+    fs::write(run.sandbox.path("own.sh"), "cp other.onnx \"$2\"\n").unwrap();
+    let output = run.prune("npy:data", &own);
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
     let reason = "--train-with changed the network: its inputs have other names, types or sizes";

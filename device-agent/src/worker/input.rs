@@ -11,6 +11,12 @@ use super::error::WorkerError;
 /// Maximum elements of one input: 4 GiB of floats.
 const MAX_ELEMENTS: u64 = 1 << 30;
 
+/// The axis of the batch: the first, or one whose open size is called so.
+fn batch_axis(symbols: &[String]) -> usize {
+    let is_called_so = |symbol: &String| symbol.to_lowercase().contains("batch");
+    symbols.iter().position(is_called_so).unwrap_or(0)
+}
+
 /// Returns one random value for each input of a model, the same for the same seed. Sizes that
 /// the model leaves open come from `shapes`; otherwise the batch comes from the sampling.
 pub fn inputs(
@@ -52,18 +58,24 @@ fn dims(
     batch: u32,
     given: Option<&InputShape>,
 ) -> Result<Vec<i64>, WorkerError> {
-    let ValueType::Tensor { shape, .. } = declared else {
+    let ValueType::Tensor {
+        shape,
+        dimension_symbols,
+        ..
+    } = declared
+    else {
         return Err(WorkerError::model(format!("is a {declared}, not a tensor")));
     };
     let Some(given) = given else {
-        let open = |(axis, &dim): (usize, &i64)| (axis > 0 && dim < 0).then_some(axis);
+        let place = batch_axis(dimension_symbols);
+        let open = |(axis, &dim): (usize, &i64)| (axis != place && dim < 0).then_some(axis);
         if let Some(axis) = shape.iter().enumerate().find_map(open) {
             let sizes = shape
                 .iter()
                 .enumerate()
                 .map(|(axis, &dim)| match (axis, dim) {
                     (_, 0..) => dim.to_string(),
-                    (0, _) => batch.to_string(),
+                    (axis, _) if axis == place => batch.to_string(),
                     _ => "?".to_owned(),
                 });
             return Err(WorkerError::model(format!(

@@ -21,6 +21,10 @@ pub struct TaskOptions {
     /// fine-tuning and in the final table
     #[arg(long, value_name = "CMD")]
     pub score_with: Option<String>,
+    /// Let --score-with score the candidates of the search, too, in place of the task's score: a
+    /// call for each candidate
+    #[arg(long)]
+    pub score_search: bool,
     /// Command that fine-tunes the ONNX file in place of {model} and writes {out}. Replaces the
     /// fine-tuning
     #[arg(long, value_name = "CMD")]
@@ -34,6 +38,7 @@ impl TaskOptions {
             ("--task", self.task.is_some()),
             ("--output", !self.outputs.is_empty()),
             ("--score-with", self.score_with.is_some()),
+            ("--score-search", self.score_search),
             ("--train-with", self.train_with.is_some()),
         ]
         .into_iter()
@@ -48,6 +53,7 @@ impl TaskOptions {
         if self.score_with.is_some() {
             config.score_with.clone_from(&self.score_with);
         }
+        config.score_search |= self.score_search;
         if self.train_with.is_some() {
             config.train_with.clone_from(&self.train_with);
         }

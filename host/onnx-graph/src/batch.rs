@@ -4,7 +4,7 @@ mod align;
 
 use crate::GraphError;
 use crate::dims::Product;
-use crate::graph::Graph;
+use crate::graph::{Graph, Node};
 use crate::ops::{Op, Reshape};
 use crate::value::{Dim, Shape, ValueId};
 
@@ -12,10 +12,38 @@ use crate::value::{Dim, Shape, ValueId};
 const ALONG: &str = "it runs along the images of the batch";
 
 impl Graph {
-    /// Returns the batch: the first size of the first input, if it has a shape.
+    /// Returns the batch, if the first input has a shape: its first size, or an open size that is
+    /// called so on another axis, as in networks with the time first.
     #[must_use]
     pub fn batch(&self) -> Option<&Dim> {
-        self.value(*self.inputs.first()?).shape.as_ref()?.first()
+        let shape = self.value(*self.inputs.first()?).shape.as_ref()?;
+        shape.get(axis_of_batch(shape))
+    }
+
+    /// Returns the axis of a value that counts the samples of an open batch: the one of its size,
+    /// or the first.
+    #[must_use]
+    pub fn batch_axis(&self, id: ValueId) -> usize {
+        let shape = self.value(id).shape.as_deref().unwrap_or_default();
+        let is_batch = |dim: &Dim| dim.known().is_none() && Some(dim) == self.batch();
+        shape.iter().position(is_batch).unwrap_or(0)
+    }
+
+    /// Returns all values; some may be unused.
+    pub fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
+        (0..self.values.len() as u32).map(ValueId)
+    }
+
+    /// Returns the sizes of a value for one sample: those of all axes but the batch.
+    #[must_use]
+    pub fn sample_shape(&self, id: ValueId) -> Option<Shape> {
+        let mut shape = self.value(id).shape.clone()?;
+        let axis = self.batch_axis(id);
+        if axis < shape.len() {
+            shape.remove(axis);
+            return Some(shape);
+        }
+        None
     }
 
     /// Opens a fixed batch under the name `symbol`, with a suffix if that is taken, and returns
@@ -66,6 +94,22 @@ impl Graph {
         self.remove_dead();
         self.check()?;
         Ok((self, Some(batch)))
+    }
+
+    /// Returns a recurrent layer that steps along the open batch: the first axis then is none.
+    #[must_use]
+    pub fn steps_along_batch(&self) -> Option<&Node> {
+        let Some(batch @ Dim::Symbol(_)) = self.batch() else {
+            return None;
+        };
+        self.nodes.iter().find(|node| {
+            let Op::Opaque(op) = &node.op else {
+                return false;
+            };
+            let shape = node.input(0).and_then(|id| self.value(id).shape.as_ref());
+            let steps = op.steps_along().and_then(|axis| shape?.get(axis));
+            steps == Some(batch)
+        })
     }
 
     /// Fixes an open batch at `size`; a fixed batch stays as it is.
@@ -124,6 +168,13 @@ impl Graph {
     }
 }
 
+/// The axis of an input that is the batch: the first, or one whose open size is called so.
+pub(crate) fn axis_of_batch(shape: &[Dim]) -> usize {
+    let is_called_so =
+        |dim: &Dim| matches!(dim, Dim::Symbol(name) if name.to_lowercase().contains("batch"));
+    shape.iter().position(is_called_so).unwrap_or(0)
+}
+
 /// Replaces a symbol in a size by a number; `None` on overflow, or if the symbol is in more than
 /// a product.
 fn with_size(dim: &Dim, symbol: &str, size: usize) -> Option<Dim> {
@@ -154,6 +205,7 @@ impl Opening {
     fn refused(&self, (node, op): (String, String), reason: String) -> GraphError {
         GraphError::FixedBatch {
             batch: self.batch,
+            along: reason == ALONG,
             node,
             op,
             reason,
@@ -259,6 +311,7 @@ impl Opening {
             }
             Op::Softmax(op) if op.axis(rank) == Some(axis) => return Err(ALONG.into()),
             Op::LogSoftmax(op) if op.axis(rank) == Some(axis) => return Err(ALONG.into()),
+            Op::Opaque(op) if op.steps_along() == Some(axis) => return Err(ALONG.into()),
             Op::LayerNormalization(op) if op.axis(rank).is_some_and(|first| first <= axis) => {
                 return Err(ALONG.into());
             }

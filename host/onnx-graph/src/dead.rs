@@ -37,6 +37,14 @@ impl Graph {
         Live { nodes, values }
     }
 
+    /// Returns the network with other outputs. What only the old ones depend on stays, so that ids
+    /// hold.
+    #[must_use]
+    pub fn with_outputs(mut self, outputs: Vec<ValueId>) -> Self {
+        self.outputs = outputs;
+        self
+    }
+
     /// Drops nodes and constants that no graph output depends on. Value ids stay valid; node ids
     /// do not.
     pub fn remove_dead(&mut self) {

@@ -104,6 +104,8 @@ pub enum GraphError {
         op: String,
         /// Why it cannot take an open batch.
         reason: String,
+        /// Whether the node runs along the first axis, which then is no batch.
+        along: bool,
     },
     /// A size given for an input does not fit the model.
     #[error(transparent)]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::batch::axis_of_batch;
 use crate::graph::Graph;
 use crate::input_size::{InputSize, InputSizeError, resolve_input_sizes};
 use crate::proto::{Dimension, GraphProto, TensorShapeProto, TypeProto};
@@ -9,15 +10,10 @@ use crate::types::tensor_type;
 use crate::value::{Dim, ValueId};
 
 impl Graph {
-    /// Returns the name of the batch, the first axis of the first input, if it is open.
+    /// Returns the name of the batch, if it is open; see [`Graph::batch`].
     #[must_use]
     pub fn batch_symbol(&self) -> Option<&str> {
-        match self
-            .value(*self.inputs().first()?)
-            .shape
-            .as_deref()?
-            .first()?
-        {
+        match self.batch()? {
             Dim::Symbol(name) => Some(name),
             Dim::Known(_) => None,
         }
@@ -26,9 +22,7 @@ impl Graph {
     /// Returns the number of images in a batch of fixed size, and 1 for an open batch.
     #[must_use]
     pub fn images(&self) -> u64 {
-        let shape = self.inputs().first();
-        let shape = shape.and_then(|&id| self.value(id).shape.as_ref());
-        let batch = shape.and_then(|shape| shape.first()?.known());
+        let batch = self.batch().and_then(Dim::known);
         batch.unwrap_or(1).max(1) as u64
     }
 
@@ -40,9 +34,10 @@ impl Graph {
             let Some(shape) = &self.value(id).shape else {
                 return true;
             };
+            let place = axis_of_batch(shape);
             let mut sizes = shape.iter().enumerate();
             sizes.any(|(axis, dim)| match dim {
-                Dim::Symbol(name) => axis > 0 || batch != Some(name),
+                Dim::Symbol(name) => axis != place || batch != Some(name),
                 Dim::Known(_) => false,
             })
         };
@@ -106,8 +101,9 @@ pub(crate) fn fix(graph: &mut GraphProto, given: &[InputSize]) -> Result<(), Inp
         .collect();
     let resolved = resolve_input_sizes(given, &inputs)?;
 
-    let batch = match inputs.first() {
-        Some((_, Some([Dim::Symbol(name), ..]))) => Some(name.clone()),
+    let first = inputs.first().and_then(|(_, shape)| *shape);
+    let batch = match first.and_then(|shape| shape.get(axis_of_batch(shape))) {
+        Some(Dim::Symbol(name)) => Some(name.clone()),
         _ => None,
     };
     // A name with two different sizes determines nothing.
@@ -126,7 +122,7 @@ pub(crate) fn fix(graph: &mut GraphProto, given: &[InputSize]) -> Result<(), Inp
             let Dim::Symbol(name) = &shape[axis] else {
                 continue;
             };
-            if axis == 0 && size[axis] == 1 && batch.as_ref() == Some(name) {
+            if axis == axis_of_batch(shape) && size[axis] == 1 && batch.as_ref() == Some(name) {
                 names.insert(name.clone(), None);
                 continue;
             }

@@ -212,11 +212,19 @@ impl Planned<'_> {
     }
 
     fn images_per_second(&self, device: Device) -> Result<f64, PipelineError> {
+        if self.is_untrainable() {
+            return Ok(f64::INFINITY);
+        }
         let batch = self.config.batch.min(self.inputs.splits.train.len()).max(1);
         let typical = self.cut(&self.space.uniform(TYPICAL_KEEP).0)?;
         let times = train::step_times(&typical, self.inputs.model.input, batch, device)?;
         let fastest = times.first().map_or(0.0, |time| time.step.as_secs_f64());
         Ok(batch as f64 / fastest.max(1e-9))
+    }
+
+    /// Whether libtorch does not run the network, so that nothing is trained.
+    fn is_untrainable(&self) -> bool {
+        torch_exec::first_stop(&self.inputs.model.graph).is_some()
     }
 
     /// Whether the search measures latencies.
@@ -281,6 +289,9 @@ impl Planned<'_> {
 
     fn training_images(&self) -> u64 {
         let config = self.config;
+        if self.is_untrainable() {
+            return 0;
+        }
         let joint = if needs_joint_training(config) {
             config.joint.epochs
         } else {
@@ -346,7 +357,7 @@ impl Planned<'_> {
             );
         }
         let (halved, epochs) = (self.halved(), config.result.halving.epochs);
-        if halved > 0 {
+        if halved > 0 && !self.is_untrainable() {
             add(
                 "short fine-tuning",
                 format!("{halved} candidates, {epochs} epochs each"),
@@ -361,6 +372,9 @@ impl Planned<'_> {
         add(
             "fine-tuning",
             match self.tuned() {
+                _ if self.is_untrainable() => {
+                    "of the part that libtorch runs, where that is all that is compared".into()
+                }
                 1 => format!("1 network, {epochs} epochs"),
                 count => format!("{count} networks, {epochs} epochs each"),
             },

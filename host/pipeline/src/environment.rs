@@ -135,7 +135,8 @@ pub(crate) fn search_interval(of: Interval) -> LatencyInterval {
 /// The environment of one search.
 pub(crate) struct SearchEnvironment<'a> {
     pub space: &'a Space,
-    pub net: &'a PruningNet,
+    /// Of a run that trains one.
+    pub net: Option<&'a PruningNet>,
     pub open: Option<&'a OpenPrecision>,
     pub costs: CostModel<'a>,
     /// Per group and admissible width.
@@ -153,7 +154,11 @@ impl Environment for SearchEnvironment<'_> {
     fn embeddings(&mut self, partial: &Widths) -> Result<Vec<Vec<f32>>, SearchError> {
         let parts = self.open.map_or(0, |open| open.groups.len());
         let widths = &partial.0[..partial.0.len() - parts];
-        let embeddings = self.net.group_embeddings(widths);
+        let net = self.net.ok_or_else(|| SearchError::InvalidOption {
+            option: "strategy",
+            reason: "it reads a Graph PruningNet, and this run trains none".into(),
+        })?;
+        let embeddings = net.group_embeddings(widths);
         let mut embeddings = embeddings.map_err(|e| SearchError::Outside(Box::new(e)))?;
         // A part is where its groups are.
         let of_parts = self.open.map(|open| open.embeddings(&embeddings));

@@ -15,7 +15,7 @@ pub struct EpisodeRecord {
     pub strategy: StrategyKind,
     /// Kept units per group.
     pub widths: Vec<usize>,
-    /// Accuracy on the search split, 0 to 1.
+    /// Accuracy on the search split, 0 to 1, or the score of the user's command.
     pub accuracy: f64,
     /// Kullback-Leibler divergence of the predictions from the original's, nats; of runs whose
     /// score it is.
@@ -42,8 +42,11 @@ pub struct EpisodeRecord {
     pub reward: f64,
     /// Whether the budget is met, the upper end of the interval included.
     pub feasible: bool,
-    /// Why there is no valid measurement.
+    /// Why there is no valid measurement, or no score.
     pub failure: Option<String>,
+    /// Whether the user's command gave no score: `accuracy` then means nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unscored: bool,
     /// The device that measured it.
     #[serde(default)]
     pub device: Option<String>,

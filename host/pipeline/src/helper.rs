@@ -98,6 +98,7 @@ impl Opened {
         let name = file.path().to_string_lossy();
         let groups = config.groups.analysis();
         let model = load_network(&ModelSpec::new(&*name), 0, [0; 3], config.seed, groups)?;
+        model.check_open()?;
         let kind = task::kind(config, spec)?;
         let data = open_run(config, spec, &model, kind)?.train;
         if data.identity() != job.data {

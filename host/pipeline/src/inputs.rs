@@ -126,7 +126,12 @@ fn load(
     shape: [usize; 3],
 ) -> Result<LoadedModel, PipelineError> {
     let groups = config.groups.analysis();
-    load_network(&config.model, classes, shape, config.seed, groups)
+    let model = load_network(&config.model, classes, shape, config.seed, groups)?;
+    // A network that libtorch does not run is given as many samples as it takes.
+    if torch_exec::first_stop(&model.graph).is_none() {
+        model.check_open()?;
+    }
+    Ok(model)
 }
 
 /// Checks a network against the settings that need nothing else.

@@ -60,6 +60,7 @@ mod store;
 mod summary;
 mod task;
 mod tuning;
+mod untrainable;
 mod work;
 
 pub use apply::{Applied, ApplyRequest, Keep, apply};

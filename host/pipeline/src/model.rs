@@ -6,7 +6,7 @@ use std::path::Path;
 use channels::{Analysis, AnalysisOptions};
 use datasets::TensorSpec;
 use onnx_graph::ops::Op;
-use onnx_graph::{DType, Graph, InputSize, NoExternalData, ValueId};
+use onnx_graph::{DType, Graph, GraphError, InputSize, NoExternalData, ValueId};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{ModelSource, ModelSpec, TrainingMode};
@@ -37,6 +37,8 @@ pub struct LoadedModel {
     pub bytes: u64,
     /// Images of a batch, where the file fixes them. The graph's batch is open.
     pub batch: Option<usize>,
+    /// Why the graph's batch is fixed, as in the file.
+    pub unopened: Option<String>,
 }
 
 impl LoadedModel {
@@ -67,6 +69,20 @@ impl LoadedModel {
             model: self.name.clone(),
             reason,
         })
+    }
+
+    /// Refuses a network that takes one number of samples only.
+    ///
+    /// # Errors
+    /// [`PipelineError::UnfitModel`] with what fixes it.
+    pub(crate) fn check_open(&self) -> Result<(), PipelineError> {
+        match &self.unopened {
+            None => Ok(()),
+            Some(reason) => Err(PipelineError::UnfitModel {
+                model: self.name.clone(),
+                reason: reason.clone(),
+            }),
+        }
     }
 
     /// Refuses a network with nodes in training mode, unless `mode` takes them as they are at
@@ -114,6 +130,10 @@ pub(crate) fn refuse_training(graph: &Graph, model: &str) -> Result<(), Pipeline
         }),
     }
 }
+
+/// What to do with a network whose first axis is another one than the batch.
+const NO_BATCH: &str = "that axis is no batch: export the network with an open batch that is called so (torch.onnx.export: \
+                        dynamic_axes={'x': {1: 'batch'}}), or with the batch first";
 
 /// The most nodes that a message names.
 const NAMED: usize = 5;
@@ -207,6 +227,7 @@ pub fn load_model(
     groups: AnalysisOptions,
 ) -> Result<LoadedModel, PipelineError> {
     let model = load_network(spec, classes, input, seed, groups)?;
+    model.check_open()?;
     model.check_classifier()?;
     Ok(model)
 }
@@ -214,8 +235,7 @@ pub fn load_model(
 /// Loads the network `spec` names, whatever it is for.
 ///
 /// # Errors
-/// When the file cannot be read, is not a model, leaves sizes of inputs open, or does not work on
-/// batches.
+/// When the file cannot be read, is not a model, or leaves sizes of inputs open.
 pub(crate) fn load_network(
     spec: &ModelSpec,
     classes: usize,
@@ -261,12 +281,26 @@ pub(crate) fn load_network(
         let (inputs, outputs) = (graph.inputs().len(), graph.outputs().len());
         return Err(unfit(format!("has {inputs} inputs and {outputs} outputs")));
     }
-    let (graph, batch) = graph.with_open_batch("N").map_err(|e| {
-        unfit(format!(
-            "{e}; export it with an open batch (torch.onnx.export: dynamic_axes={{'input': {{0: 'N'}}}}, or \
-             dynamic_shapes with dynamo=True)"
-        ))
-    })?;
+    let fixed = graph.batch().and_then(|batch| batch.known());
+    let (graph, batch, unopened) = match graph.clone().with_open_batch("N") {
+        Ok((graph, batch)) => (graph, batch, None),
+        Err(e @ GraphError::FixedBatch { along: true, .. }) => {
+            return Err(unfit(format!("{e}; {NO_BATCH}")));
+        }
+        Err(e) => {
+            let reason = format!(
+                "{e}; export it with an open batch (torch.onnx.export: dynamic_axes={{'input': {{0: 'N'}}}}, or \
+                 dynamic_shapes with dynamo=True)"
+            );
+            (graph, fixed, Some(reason))
+        }
+    };
+    if let Some(node) = graph.steps_along_batch() {
+        let (node, op) = (&node.name, node.op.name());
+        return Err(unfit(format!(
+            "'{node}' ({op}) steps along the first axis of the inputs; {NO_BATCH}"
+        )));
+    }
     all_counted(&graph, &name, "pruning")?;
     let inputs = graph.inputs().iter().map(|&id| {
         let spec = tensor_spec(&graph, id);
@@ -296,13 +330,14 @@ pub(crate) fn load_network(
         input,
         classes,
         batch,
+        unopened,
     })
 }
 
 /// An input or an output for one sample; `None` if a size behind the batch is open.
 pub(crate) fn tensor_spec(graph: &Graph, id: ValueId) -> Option<TensorSpec> {
     let value = graph.value(id);
-    let dims = value.shape.as_ref()?.get(1..)?;
+    let dims = graph.sample_shape(id)?;
     Some(TensorSpec {
         name: value.name.clone(),
         dims: dims.iter().map(|dim| dim.known()).collect::<Option<_>>()?,

@@ -1,10 +1,14 @@
 //! Outputs of networks on the device, and how far they are from others.
 
+use std::ops::Range;
+
 use datasets::TensorSpec;
 use latency::{InputShape, Model};
 use measuring::Session;
+use onnx_graph::{Graph, ValueId};
 
 use crate::error::PipelineError;
+use crate::model::tensor_spec;
 
 /// How images are fed to a network.
 #[derive(Debug, Clone, Copy)]
@@ -43,45 +47,149 @@ pub(crate) fn outputs_on_device(
     Ok(outputs)
 }
 
-/// The device's float outputs for `rows`. A row holds the inputs of one sample, concatenated.
-/// `sizes` has the number of values per sample for each output. The last batch is filled up with
-/// the first samples.
+/// Where the batch of a value is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Placed {
+    /// Name and sizes for one sample.
+    pub spec: TensorSpec,
+    /// The axis of the batch.
+    pub axis: usize,
+}
+
+impl Placed {
+    /// An input or an output of a network; `None` if a size besides the batch is open.
+    pub fn of(graph: &Graph, id: ValueId) -> Option<Self> {
+        Some(Self {
+            spec: tensor_spec(graph, id)?,
+            axis: graph.batch_axis(id),
+        })
+    }
+
+    /// A value of so many numbers for each sample, its batch in front.
+    pub fn leading(numbers: usize) -> Self {
+        Self {
+            spec: TensorSpec {
+                name: String::new(),
+                dims: vec![numbers],
+                integers: false,
+            },
+            axis: 0,
+        }
+    }
+
+    /// Calls `copy` with the place of each piece among samples one after the other, and among the
+    /// values with the batch on its axis.
+    fn pieces(&self, batch: usize, mut copy: impl FnMut(Range<usize>, Range<usize>)) {
+        let before: usize = self.spec.dims[..self.axis].iter().product();
+        let behind: usize = self.spec.dims[self.axis..].iter().product();
+        for sample in 0..batch {
+            for outer in 0..before {
+                let own = (sample * before + outer) * behind;
+                let placed = (outer * batch + sample) * behind;
+                copy(own..own + behind, placed..placed + behind);
+            }
+        }
+    }
+
+    /// Samples one after the other, with the batch on its axis.
+    fn placed(&self, samples: &[f32], batch: usize) -> Vec<f32> {
+        let mut values = vec![0.0; samples.len()];
+        self.pieces(batch, |own, placed| {
+            values[placed].copy_from_slice(&samples[own]);
+        });
+        values
+    }
+
+    /// The inverse of [`Placed::placed`].
+    fn samples(&self, values: &[f32], batch: usize) -> Vec<f32> {
+        let mut samples = vec![0.0; values.len()];
+        self.pieces(batch, |own, placed| {
+            samples[own].copy_from_slice(&values[placed]);
+        });
+        samples
+    }
+
+    fn shape(&self, batch: usize) -> InputShape {
+        let mut dims: Vec<u64> = self.spec.dims.iter().map(|&dim| dim as u64).collect();
+        dims.insert(self.axis, batch as u64);
+        InputShape {
+            name: self.spec.name.clone(),
+            dims,
+        }
+    }
+}
+
+/// The device's float outputs for `rows`. A row holds the inputs of one sample, concatenated. The
+/// last batch is filled up with the first samples.
 pub(crate) fn all_outputs_on_device(
     session: &mut Session,
     model: &Model,
-    (inputs, batch): (&[TensorSpec], usize),
+    (inputs, batch): (&[Placed], usize),
     rows: &[f32],
-    sizes: &[usize],
+    outputs: &[Placed],
 ) -> Result<Vec<Vec<f32>>, PipelineError> {
-    let size: usize = inputs.iter().map(TensorSpec::size).sum();
+    let size: usize = inputs.iter().map(|of| of.spec.size()).sum();
     let (count, batch) = (rows.len() / size.max(1), batch.max(1));
-    let shape = |input: &TensorSpec| InputShape {
-        name: input.name.clone(),
-        dims: std::iter::once(batch)
-            .chain(input.dims.iter().copied())
-            .map(|dim| dim as u64)
-            .collect(),
-    };
-    let shapes: Vec<InputShape> = inputs.iter().map(shape).collect();
-    let mut outputs = vec![Vec::new(); sizes.len()];
+    let shapes: Vec<InputShape> = inputs.iter().map(|of| of.shape(batch)).collect();
+    let mut all = vec![Vec::new(); outputs.len()];
     for first in (0..count).step_by(batch) {
         let mut fed = Vec::with_capacity(batch * size);
         let mut from = 0;
         for input in inputs {
-            for index in first..first + batch {
+            let own = input.spec.size();
+            let sample = |index: usize| {
                 let row = (index % count) * size + from;
-                fed.extend_from_slice(&rows[row..row + input.size()]);
-            }
-            from += input.size();
+                &rows[row..row + own]
+            };
+            let samples = (first..first + batch).flat_map(sample).copied();
+            let samples: Vec<f32> = samples.collect();
+            fed.extend(input.placed(&samples, batch));
+            from += own;
         }
         let given = session.run_named(model, &fed, &shapes)?;
         let wanted = batch.min(count - first);
         let mut rest = &given[..];
-        for (output, size) in outputs.iter_mut().zip(sizes) {
+        for (all, output) in all.iter_mut().zip(outputs) {
+            let size = output.spec.size();
             let (own, others) = rest.split_at((batch * size).min(rest.len()));
-            output.extend_from_slice(&own[..(wanted * size).min(own.len())]);
+            // Fewer values than that are those of another network, which the caller sees.
+            if own.len() == batch * size {
+                let samples = output.samples(own, batch);
+                all.extend_from_slice(&samples[..wanted * size]);
+            }
             rest = others;
         }
     }
-    Ok(outputs)
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_gets_to_its_axis_and_back() {
+        let check = |dims: &[usize], axis: usize, expected: &[f32]| {
+            let placed = Placed {
+                spec: TensorSpec {
+                    name: "x".into(),
+                    dims: dims.to_vec(),
+                    integers: false,
+                },
+                axis,
+            };
+            let samples: Vec<f32> = (0..12u8).map(f32::from).collect();
+            let values = placed.placed(&samples, 2);
+            assert_eq!(values, expected, "{dims:?} {axis}");
+            assert_eq!(placed.samples(&values, 2), samples);
+            let mut sizes: Vec<u64> = dims.iter().map(|&dim| dim as u64).collect();
+            sizes.insert(axis, 2);
+            assert_eq!(placed.shape(2).dims, sizes);
+        };
+        let rows: Vec<f32> = (0..12u8).map(f32::from).collect();
+        check(&[2, 3], 0, &rows);
+        let steps = [0., 1., 2., 6., 7., 8., 3., 4., 5., 9., 10., 11.];
+        check(&[2, 3], 1, &steps);
+        check(&[6], 1, &[0., 6., 1., 7., 2., 8., 3., 9., 4., 10., 5., 11.]);
+    }
 }

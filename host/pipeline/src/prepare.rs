@@ -8,12 +8,13 @@ use std::sync::Arc;
 use channels::{Analysis, Cut, Scores, importance_order};
 use datasets::{Augment, Loader, LoaderConfig, Splits};
 use latency_model::{CostTable, IN_INTEGERS, LayerTimes};
+use measuring::Session;
 use onnx_graph::quantize::{Scheme, store_layers};
 use onnx_graph::{Deployed, Graph, GraphError, deploy, fold_batch_norm, insert_batch_norm};
 use search::{GroupSpace, SearchError, Space};
 use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
-use train::{Calibration, EvaluatorConfig, Prunable, Runtime, Subject, Task};
+use train::{Calibration, EvaluatorConfig, Followed, Prunable, Runtime, Subject, Task};
 
 use crate::board::{Board, BoardNeeds};
 use crate::config::{ConfigError, PrecisionChoice, RunConfig, TaskKind};
@@ -25,6 +26,7 @@ use crate::model::{LoadedModel, has_batch_norm, hex_sha256, lacks_batch_norm};
 use crate::precision::{OpenPrecision, Ranges};
 use crate::progress::Reporter;
 use crate::task;
+use crate::untrainable::Untrainable;
 
 /// The inputs of the stages.
 pub(crate) struct Prepared {
@@ -67,6 +69,8 @@ pub(crate) struct Prepared {
     pub board: Option<Board>,
     /// The network that others are measured beside where the board cannot run the original.
     pub stand_in: Option<StandIn>,
+    /// What the run does where libtorch does not run the network.
+    pub untrainable: Option<Untrainable>,
     /// Whether the given network is in floats, and this run quantised it.
     pub is_quantised_here: bool,
     /// The parts whose precision the search decides. A configuration has an entry for each after
@@ -94,12 +98,20 @@ impl Prepared {
                 name: "score".into(),
                 percent: false,
             },
-            None => self.estimate(),
+            None => self.of_task(),
         }
     }
 
-    /// The figure of candidates: the task's score.
-    pub fn estimate(&self) -> report::Metric {
+    /// The figure of candidates: the task's score, unless the search asks the user's command.
+    pub fn estimate(&self, config: &RunConfig) -> report::Metric {
+        match config.task.scores_search() {
+            true => self.metric(config),
+            false => self.of_task(),
+        }
+    }
+
+    /// The task's score.
+    pub fn of_task(&self) -> report::Metric {
         report::Metric {
             name: self.task.score_name().into(),
             percent: true,
@@ -119,7 +131,7 @@ impl Prepared {
     pub fn new(
         config: &RunConfig,
         inputs: Inputs,
-        board: Option<Board>,
+        (session, board): (&mut Session, Option<Board>),
         (exact, norms): (Runtime, NormOrigin),
         reporter: &mut dyn Reporter,
     ) -> Result<Self, PipelineError> {
@@ -138,11 +150,34 @@ impl Prepared {
         };
         let fits = Fitting::new(config, &model, kind);
         let train = splits.train.as_ref();
-        let (task, line) = task::settled(config, &model, kind, train, exact)?;
-        task.check(&model.graph, train)?;
+        let mut untrainable = Untrainable::of(&model)?;
+        if let Some(of) = &mut untrainable {
+            of.try_batch(&model.graph, train, exact);
+        }
+        let (task, line) = match &untrainable {
+            None => task::settled(config, &model, kind, train, exact)?,
+            Some(of) => {
+                task::check_untrained(config, &of.stop)?;
+                let (original, samples) = (&model.graph, (task::SAMPLES, config.seed));
+                let mut follow =
+                    |outputs: &[Followed]| of.follow(session, (original, outputs), train, samples);
+                task::settled_by(config, &of.view(original)?, kind, train, &mut follow)?
+            }
+        };
         line.iter().for_each(|line| reporter.note(line));
-        let (graph, changes) = with_batch_norm(&model, &splits, &fits.evaluate, (exact, norms))?;
-        changes.iter().for_each(|line| reporter.note(line));
+        let graph = match &untrainable {
+            Some(of) => {
+                reporter.note(&of.words());
+                model.graph.clone()
+            }
+            None => {
+                task.check(&model.graph, train)?;
+                let basis = (exact, norms);
+                let (graph, changes) = with_batch_norm(&model, &splits, &fits.evaluate, basis)?;
+                changes.iter().for_each(|line| reporter.note(line));
+                graph
+            }
+        };
         if norms == NormOrigin::Inserted && model.trained && has_batch_norm(&model.graph) {
             reporter.warn(
                 "This run began with a version that estimated the file's batch normalisations anew on training images, which \
@@ -165,6 +200,7 @@ impl Prepared {
         let mut prepared = Self {
             open: None,
             stand_in: None,
+            untrainable,
             is_quantised_here: board.is_some() && !had_integers,
             board,
             scheme,

@@ -290,6 +290,7 @@ mod tests {
             reward: 0.5,
             feasible: true,
             failure: None,
+            unscored: false,
             device: Some("a".into()),
             timings: Timings::default(),
         }

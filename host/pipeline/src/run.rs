@@ -24,6 +24,7 @@ use crate::records::Records;
 use crate::stages::candidate::Searching;
 use crate::stages::export::NetworkRole;
 use crate::stages::finetune::Source;
+use crate::stages::scoring::Scoring;
 use crate::stages::{
     calibrate, compared, export, importance, kernels, original, precision, repair,
     search as episodes, select, train as joint,
@@ -205,7 +206,7 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
     let exact = runtime(config)?;
     let devices = config.device.resolve()?;
     let network = Inputs::network(config, root)?;
-    let session = session(config, devices, root)?;
+    let mut session = session(config, devices, root)?;
     let reporter = &mut *opening.reporter;
     reporter.note(&format!("device: {}", session.describe()));
     for (one, other) in session.twins() {
@@ -222,7 +223,8 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
         .map_err(|e| PipelineError::io(&dir, "write TensorBoard events", e))?;
     let norms = start::norm_origin(&mut opening)?;
     let board = Board::of(session.profile(), &session.info(), &config.budget)?;
-    let mut prepared = Prepared::new(config, inputs, board, (exact, norms), opening.reporter)?;
+    let (device, runs) = ((&mut session, board), (exact, norms));
+    let mut prepared = Prepared::new(config, inputs, device, runs, opening.reporter)?;
     original::restore(&mut opening, &mut prepared)?;
     let original = prepared.deploy(&prepared.model.graph)?.bytes;
     // A network that is trained in this run is written after its training.
@@ -310,12 +312,12 @@ fn advance(
     }
 
     let net = joint::load(work, &prepared)?;
-    let evaluator = episodes::evaluator(work, &prepared)?;
+    let scoring = Scoring::new(work, &prepared)?;
     let repairer = repair::repairer(work, &prepared)?;
     let searching = Searching {
         prepared: &prepared,
-        net: &net,
-        evaluator: &evaluator,
+        net: net.as_ref(),
+        scoring: &scoring,
         repairer: repairer.as_ref().filter(|_| repair::evaluates(work.config)),
         judge: Judge::new(work.config.search.reward, feasibility.limits)?,
         feasibility: &feasibility,
@@ -336,8 +338,8 @@ fn advance(
 
     let source = Source {
         prepared: &prepared,
-        net: &net,
-        evaluator: &evaluator,
+        net: net.as_ref(),
+        scoring: &scoring,
         repairer: repairer.as_ref(),
         teacher: &prepared.model.graph,
     };

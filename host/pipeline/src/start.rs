@@ -100,6 +100,9 @@ pub(crate) fn training_setup(
     work: &mut Work<'_>,
     prepared: &mut Prepared,
 ) -> Result<(), PipelineError> {
+    if prepared.untrainable.is_some() {
+        return Ok(());
+    }
     let batch = work.config.batch.min(prepared.fits.batch);
     let batch = batch.min(prepared.splits.train.len());
     let device = prepared.runtime.device;
@@ -200,6 +203,7 @@ pub(crate) fn tried(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), Pipe
         return Ok(());
     }
     match prepared.kind {
+        _ if prepared.untrainable.is_some() => {}
         TaskKind::Classification => classifies(work, prepared)?,
         // It follows itself exactly.
         TaskKind::Follow => {}
@@ -209,7 +213,7 @@ pub(crate) fn tried(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), Pipe
             let score = train::score(subject, search, batch, prepared.exact)?;
             work.reporter.note(&format!(
                 "original: {}",
-                prepared.estimate().on_search_split(score.value)
+                prepared.of_task().on_search_split(score.value)
             ));
         }
     }

@@ -59,7 +59,7 @@ pub(crate) fn report_data(
     let several = session.devices() > 1;
     let stored = session.records()?;
     let mut candidates = Vec::new();
-    for episode in work.records.all_episodes() {
+    for episode in work.records.all_episodes().filter(|e| !e.unscored) {
         let halving = work.records.get(&Purpose::Halving.key(&episode.label()))?;
         let candidate = Candidate::from(episode);
         candidates.push(Candidate {
@@ -138,7 +138,7 @@ pub(crate) fn report_data(
             strategy: work.config.strategy().name().into(),
             task: prepared.task.name().into(),
             score: metric,
-            estimate: prepared.estimate(),
+            estimate: prepared.estimate(work.config),
             started_unix_s: clock.map(|c| c.started_unix_s),
             duration_s: clock.map(|c| c.worked_s),
             seed: Some(work.config.seed),

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use datasets::{DataSpec, Dataset, Targets, TensorSpec, has_classes};
 use onnx_graph::Graph;
+use torch_exec::Stop;
 use train::{
-    Classification, Follow, MultiLabel, Regression, Runtime, Segmentation, Task, float_outputs,
+    Classification, Follow, Followed, MultiLabel, Regression, Runtime, Segmentation, Task,
+    float_outputs,
 };
 
 use crate::config::{
@@ -31,9 +33,46 @@ fn check(config: &RunConfig, kind: TaskKind) -> Result<(), ConfigError> {
     if kind == TaskKind::Classification {
         return Ok(());
     }
-    let name = kind.name();
+    let needs = format!(
+        "needs the task classification, and this run's is {}",
+        kind.name()
+    );
+    check_without_net(config, &needs)?;
+    if kind == TaskKind::Follow && config.importance.criterion == Criterion::Taylor {
+        let reason = "`taylor` needs labels; take obs, fisher or magnitude";
+        return Err(ConfigError::value("importance.criterion", reason));
+    }
+    Ok(())
+}
+
+/// Refuses settings that need a network that libtorch runs.
+pub(crate) fn check_untrained(config: &RunConfig, stop: &Stop) -> Result<(), ConfigError> {
+    let needs = format!("needs a network that libtorch runs, and it does not run {stop}");
+    check_without_net(config, &needs)?;
+    let criterion = config.importance.criterion;
+    let refused = [
+        (
+            config.weight_origin() == WeightOrigin::Scratch,
+            "result.weights",
+            "`scratch`",
+        ),
+        (
+            matches!(criterion, Criterion::Taylor | Criterion::Fisher),
+            "importance.criterion",
+            criterion.name(),
+        ),
+        (config.qat.epochs > 0, "qat.epochs", "training in integers"),
+    ];
+    match refused.into_iter().find(|(holds, ..)| *holds) {
+        Some((_, key, what)) => Err(ConfigError::value(key, format!("{what} {needs}"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what needs a Graph PruningNet or the gradients of a classifier, for this reason.
+fn check_without_net(config: &RunConfig, needs: &str) -> Result<(), ConfigError> {
     let refuse = |key: &'static str, what: &str| {
-        let reason = format!("{what} needs the task classification, and this run's is {name}");
+        let reason = format!("{what} {needs}");
         Err(ConfigError::value(key, reason))
     };
     if let ModelSource::Zoo(_) = config.model.source() {
@@ -55,10 +94,6 @@ fn check(config: &RunConfig, kind: TaskKind) -> Result<(), ConfigError> {
     }
     if config.search.score == Score::Kl {
         return refuse("search.score", "`kl`");
-    }
-    if kind == TaskKind::Follow && config.importance.criterion == Criterion::Taylor {
-        let reason = "`taylor` needs labels; take obs, fisher or magnitude";
-        return Err(ConfigError::value("importance.criterion", reason));
     }
     Ok(())
 }
@@ -106,17 +141,32 @@ pub(crate) fn settled(
     train: &dyn Dataset,
     runtime: Runtime,
 ) -> Result<(Arc<dyn Task>, Option<String>), PipelineError> {
-    /// Samples that the spread of outputs is taken from.
-    const SAMPLES: usize = 256;
+    let graph = &model.graph;
+    let mut follow = |outputs: &[Followed]| {
+        let samples = (SAMPLES, config.seed);
+        Follow::new(graph, outputs, train, samples, runtime).map_err(PipelineError::from)
+    };
+    settled_by(config, graph, kind, train, &mut follow)
+}
+
+/// Samples that the spread of outputs is taken from.
+pub(crate) const SAMPLES: usize = 256;
+
+/// As [`settled`], where `follow` settles the task without labels.
+pub(crate) fn settled_by(
+    config: &RunConfig,
+    graph: &Graph,
+    kind: TaskKind,
+    train: &dyn Dataset,
+    follow: &mut dyn FnMut(&[Followed]) -> Result<Follow, PipelineError>,
+) -> Result<(Arc<dyn Task>, Option<String>), PipelineError> {
     Ok(match kind {
         TaskKind::Classification => (Arc::new(Classification), None),
-        TaskKind::Segmentation => (Arc::new(segmentation(config, &model.graph)?), None),
+        TaskKind::Segmentation => (Arc::new(segmentation(config, graph)?), None),
         TaskKind::MultiLabel => (Arc::new(MultiLabel::new(train)?), None),
         TaskKind::Regression => (Arc::new(Regression::new(train)?), None),
         TaskKind::Follow => {
-            let outputs = config.task.followed();
-            let samples = (SAMPLES, config.seed);
-            let task = Follow::new(&model.graph, &outputs, train, samples, runtime)?;
+            let task = follow(&config.task.followed())?;
             let line = format!("follows the original's outputs: {}", task.words());
             (Arc::new(task), Some(line))
         }

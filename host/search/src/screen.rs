@@ -117,7 +117,7 @@ pub fn screen(
     };
     let ratio = judge.best_ratio(predicted);
     let Outcome { reward, .. } = judge.judge(
-        (prospect.accuracy + config.margin).min(1.0),
+        (prospect.accuracy + config.margin).min(prospect.accuracy.max(1.0)),
         Cost {
             macs: prospect.macs,
             latency: Some(LatencyInterval {

@@ -11,8 +11,10 @@ use crate::ExecError;
 
 /// An input of a network.
 struct Port {
-    /// Sizes behind the batch; `None` if one of them is open.
+    /// Sizes besides the batch; `None` if one of them is open.
     dims: Option<Vec<i64>>,
+    /// The axis of the batch.
+    batch: i64,
     kind: Kind,
 }
 
@@ -29,12 +31,12 @@ impl Port {
                 return Err(ExecError::InputType { name, dtype });
             }
         };
-        let behind_batch = value.shape.as_ref().and_then(|shape| shape.get(1..));
-        let dims = behind_batch.and_then(|dims| {
+        let dims = graph.sample_shape(id).and_then(|dims| {
             let known = dims.iter().map(Dim::known);
             known.map(|dim| i64::try_from(dim?).ok()).collect()
         });
-        Ok(Self { dims, kind })
+        let batch = graph.batch_axis(id) as i64;
+        Ok(Self { dims, batch, kind })
     }
 
     fn size(&self) -> Option<i64> {
@@ -87,7 +89,7 @@ impl Feed {
     }
 }
 
-/// The rows of a batch in the shape of an input. What does not fit stays as it is: the first
+/// The rows of a batch in the shape of an input, with the batch on its axis. What does not fit stays as it is: the first
 /// operator that reads it names the sizes.
 fn shaped(rows: &Tensor, port: &Port) -> Result<Tensor, TchError> {
     let (Some(dims), Some(&count)) = (&port.dims, rows.size().first()) else {
@@ -95,11 +97,15 @@ fn shaped(rows: &Tensor, port: &Port) -> Result<Tensor, TchError> {
     };
     let fits = rows.size().get(1..) == Some(&dims[..]);
     let elements: i64 = rows.size().iter().product();
-    if fits || Some(elements) != port.size().map(|size| size * count) {
+    if !fits && Some(elements) != port.size().map(|size| size * count) {
         return Ok(rows.shallow_clone());
     }
     let shape: Vec<i64> = std::iter::once(count).chain(dims.iter().copied()).collect();
-    rows.f_reshape(shape)
+    match (fits, port.batch) {
+        (true, 0) => Ok(rows.shallow_clone()),
+        (_, 0) => rows.f_reshape(shape),
+        (_, axis) => rows.f_reshape(shape)?.f_movedim_int(0, axis),
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +164,25 @@ mod tests {
                 (&[5, 2], Kind::Int64),
                 (&[5], Kind::Float),
             ],
+        );
+    }
+
+    #[test]
+    fn a_batch_on_another_axis_gets_there() {
+        let mut graph = Graph::new("fed", 17);
+        let sizes = [Dim::Known(3), Dim::Symbol("batch".into()), Dim::Known(2)];
+        graph.add_input("x", DType::F32, sizes.to_vec());
+        let samples = Tensor::arange(24, (Kind::Float, tch::Device::Cpu)).reshape([4, 1, 1, 6]);
+        let input = Feed::new(&graph)
+            .unwrap()
+            .inputs(&samples)
+            .unwrap()
+            .remove(0);
+        assert_eq!(input.size(), [3, 4, 2]);
+        // The second sample, and the second of its three steps.
+        assert_eq!(
+            Vec::<f32>::try_from(&input.get(1).get(1)).unwrap(),
+            [8.0, 9.0]
         );
     }
 

@@ -127,6 +127,8 @@ fn projection(logits: &Tensor, rng: &mut ChaCha8Rng) -> Result<Tensor, TchError>
 pub(crate) struct Written {
     pub value: ValueId,
     axis: usize,
+    /// The axis of the batch.
+    batch: usize,
     group: usize,
     /// Indices of the axis, and the unit of each.
     channels: Vec<i64>,
@@ -220,9 +222,9 @@ pub(crate) fn by_image(
         let Some((_, value, gradient)) = products.iter().find(|(id, ..)| *id == of.value) else {
             continue;
         };
-        let sum = by_channel(value, gradient, of.axis, count).map_err(ExecError::tensor(
-            format!("masking '{}'", analysis.groups()[of.group].name),
-        ))?;
+        let sum = by_channel((value, gradient), (of.axis, of.batch), count).map_err(
+            ExecError::tensor(format!("masking '{}'", analysis.groups()[of.group].name)),
+        )?;
         let sum = sum.f_index_select(1, &Tensor::from_slice(&of.channels))?;
         let units = Tensor::from_slice(&of.units);
         groups[of.group] = groups[of.group].f_index_add(1, &units, &sum)?;
@@ -230,15 +232,15 @@ pub(crate) fn by_image(
     Ok(groups)
 }
 
-/// The sum over positions of a value `[images, ..., channels at axis, ...]` times its gradient:
-/// `[images, channels]`.
+/// The sum over positions of a value, with channels and the batch on these axes, times its
+/// gradient: `[images, channels]`.
 fn by_channel(
-    value: &Tensor,
-    gradient: &Tensor,
-    axis: usize,
+    (value, gradient): (&Tensor, &Tensor),
+    (axis, batch): (usize, usize),
     images: i64,
 ) -> Result<Tensor, TchError> {
-    let product = value.f_mul(gradient)?.f_movedim_int(axis as i64, -1)?;
+    let product = value.f_mul(gradient)?;
+    let product = product.f_movedim(&[batch as i64, axis as i64][..], &[0i64, -1][..])?;
     let channels = product.size().last().copied().unwrap_or(1);
     product
         .f_reshape([images, -1, channels])?
@@ -308,6 +310,7 @@ pub(crate) fn written(graph: &Graph, analysis: &Analysis) -> Vec<Written> {
             out.push(Written {
                 value,
                 axis,
+                batch: graph.batch_axis(value),
                 group,
                 channels,
                 units,

@@ -28,6 +28,7 @@ mod finetune;
 mod fisher_pruning;
 mod generator;
 mod genetic;
+mod given;
 mod grams;
 mod importance;
 mod init;
@@ -63,6 +64,7 @@ pub use features::{Feature, features};
 pub use finetune::{FinetuneConfig, TrainJob, Tuning, finetune, train_plain};
 pub use fisher_pruning::{FisherPruning, FisherPruningConfig, Milestone};
 pub use genetic::{GeneticSelection, Selection};
+pub use given::{Given, GivenSamples, GivenScorer};
 pub use grams::{Gram, grams};
 pub use importance::{Batches, GroupFisher, MaskedLoss, Taylor};
 pub use init::initialise;
@@ -73,7 +75,7 @@ pub use memory::images_of_a_backward_pass;
 pub use network::{Network, Runtime};
 pub use obs::StructuredObs;
 pub use observer::{Event, Observer, Silent};
-pub use outputs::{all_outputs, reference_logits, reference_outputs};
+pub use outputs::{all_outputs, reference_logits, reference_outputs, rows};
 pub use position::Position;
 pub use prunable::Prunable;
 pub use pruning_net::{Bound, PruningNet};
@@ -82,7 +84,7 @@ pub use samples::{EvaluatorConfig, draw_batches, read};
 pub use sgd::SgdConfig;
 pub use speed::{StepTime, ThreadTime, cores, step_times, thread_counts, thread_times};
 pub use task::{
-    Classification, Figure, Follow, Followed, MultiLabel, OutputForm, Regression, Score,
+    Classification, Figure, Follow, Followed, MultiLabel, OutputForm, Regression, Run, Score,
     Segmentation, Tally, Task, float_outputs,
 };
 pub use teacher::TeacherSetup;

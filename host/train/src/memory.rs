@@ -27,8 +27,8 @@ pub fn images_of_a_backward_pass(graph: &Graph) -> usize {
 
 /// Elements of each value of a network for one image, as far as its size is known.
 fn value_sizes(graph: &Graph) -> impl Iterator<Item = usize> + '_ {
-    graph.values().iter().filter_map(|value| {
-        let dims = value.shape.as_ref()?.get(1..)?;
+    graph.ids().filter_map(move |id| {
+        let dims = graph.sample_shape(id)?;
         dims.iter().map(|dim| dim.known()).product()
     })
 }

@@ -49,12 +49,21 @@ impl Outputs {
     }
 }
 
+/// A value with its batch, which is on this axis, in front.
+pub(crate) fn batch_first(value: &Tensor, axis: usize) -> Result<Tensor, tch::TchError> {
+    match axis {
+        0 => Ok(value.shallow_clone()),
+        axis => value.f_movedim_int(axis as i64, 0),
+    }
+}
+
 /// A graph with its program.
 pub struct Network {
     graph: Graph,
     program: Program,
-    /// What the task reads. Losses take logits: the input of a final softmax.
-    heads: Vec<ValueId>,
+    /// What the task reads, and the axis of its batch. Losses take logits: the input of a final
+    /// softmax.
+    heads: Vec<(ValueId, usize)>,
 }
 
 impl Network {
@@ -83,10 +92,11 @@ impl Network {
         options: ExecOptions,
         heads: Vec<ValueId>,
     ) -> Result<Self, TrainError> {
+        let heads = heads.into_iter().map(|id| (id, graph.batch_axis(id)));
         Ok(Self {
             graph: graph.clone(),
             program: Program::with_options(graph, options)?,
-            heads,
+            heads: heads.collect(),
         })
     }
 
@@ -116,7 +126,7 @@ impl Network {
         self.outputs(images, weights, cut, mode, &[])?.logits()
     }
 
-    /// Returns the heads for a batch, with the values `taps`.
+    /// Returns the heads for a batch, its axis in front, with the values `taps`.
     ///
     /// # Errors
     /// As [`Program::forward_with`].
@@ -148,17 +158,18 @@ impl Network {
         taps: &[ValueId],
     ) -> Result<Outputs, TrainError> {
         let end = self.graph.outputs().first().copied();
-        let tapped = self.heads.iter().copied().filter(|&id| Some(id) != end);
+        let tapped = self.heads.iter().map(|(id, _)| *id);
+        let tapped = tapped.filter(|&id| Some(id) != end);
         let mut observed = taps.to_vec();
         observed.extend(tapped);
         let (first, values) = self.program.forward_in_stages(images, stages, &observed)?;
         let taps: Vec<(ValueId, Tensor)> = observed.into_iter().zip(values).collect();
-        let heads = self.heads.iter().map(|&id| {
+        let heads = self.heads.iter().map(|&(id, batch)| {
             let tap = taps.iter().find(|(tap, _)| *tap == id && Some(id) != end);
-            tap.map_or(&first, |(_, value)| value).shallow_clone()
+            batch_first(tap.map_or(&first, |(_, value)| value), batch)
         });
         Ok(Outputs {
-            heads: heads.collect(),
+            heads: heads.collect::<Result<_, _>>()?,
             taps,
         })
     }

@@ -57,7 +57,8 @@ impl<'a> StructuredObs<'a> {
         let images = images.f_narrow(0, 0, count)?;
         let positions = Positions::new(images.size()[0] as usize, self.rows, self.seed);
         let params = Params::from_graph(graph, images.device())?;
-        let layers = find_layers(graph);
+        let front = torch_exec::front(graph);
+        let layers = find_layers(&front);
         let mut of_value: BTreeMap<ValueId, Vec<&Fitted>> = BTreeMap::new();
         for layer in &layers {
             let follows = analysis.value_channels(layer.input).is_some();
@@ -67,7 +68,7 @@ impl<'a> StructuredObs<'a> {
         }
         let taps: Vec<ValueId> = of_value.keys().copied().collect();
         let mut readers: Vec<Vec<Reader>> = analysis.groups().iter().map(|_| Vec::new()).collect();
-        let program = Program::with_options(graph, ExecOptions::default())?;
+        let program = Program::with_options(&front, ExecOptions::default())?;
         program.watch(&images, &params, None, &taps, &mut |id, value| {
             for layer in &of_value[&id] {
                 let reader = Reader::new((graph, analysis), layer, (&positions, value), &params)

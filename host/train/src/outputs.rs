@@ -2,12 +2,11 @@
 
 use datasets::Dataset;
 use onnx_graph::Graph;
-use tch::Tensor;
 use torch_exec::{NormMode, Params, Program};
 
 use crate::TrainError;
-use crate::network::{Network, Runtime};
-use crate::samples::read;
+use crate::network::{Network, Runtime, batch_first};
+use crate::samples::{floats, read};
 use crate::task::float_outputs;
 
 /// Returns the normalised images at `indices` `[N, C, H, W]` and the network's first output for
@@ -47,7 +46,9 @@ pub fn all_outputs(
     let outputs = float_outputs(graph);
     let mode = NormMode::Running;
     let (_, values) = program.forward_with(&rows, &params, None, mode, &outputs)?;
-    let values: Result<_, _> = values.iter().map(floats).collect();
+    let values = values.iter().zip(&outputs);
+    let values = values.map(|(value, &id)| floats(&batch_first(value, graph.batch_axis(id))?));
+    let values: Result<_, _> = values.collect();
     Ok((floats(&rows)?, values?))
 }
 
@@ -69,13 +70,10 @@ pub fn reference_logits(
     floats(&network.logits(&images, &params, None, NormMode::Running)?)
 }
 
-fn floats(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {
-    let tensor = tensor
-        .f_to_device(tch::Device::Cpu)?
-        .f_to_kind(tch::Kind::Float)?
-        .f_contiguous()?;
-    let mut values = vec![0f32; tensor.numel()];
-    let count = values.len();
-    tensor.f_copy_data(&mut values, count)?;
-    Ok(values)
+/// Returns the inputs of the samples at `indices`, row by row.
+///
+/// # Errors
+/// [`TrainError::Data`] if a sample cannot be read.
+pub fn rows(data: &dyn Dataset, indices: &[usize]) -> Result<Vec<f32>, TrainError> {
+    floats(&read(data, indices, tch::Device::Cpu)?.0)
 }

@@ -120,3 +120,15 @@ fn targets(data: &dyn Dataset, indices: &[usize]) -> Result<Tensor, TrainError> 
     let dims = [indices.len() as i64, size as i64];
     Ok(Tensor::f_from_slice(&rows)?.f_reshape(dims)?)
 }
+
+/// The numbers of a tensor, row-major.
+pub(crate) fn floats(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {
+    let tensor = tensor
+        .f_to_device(tch::Device::Cpu)?
+        .f_to_kind(tch::Kind::Float)?
+        .f_contiguous()?;
+    let mut values = vec![0f32; tensor.numel()];
+    let count = values.len();
+    tensor.f_copy_data(&mut values, count)?;
+    Ok(values)
+}

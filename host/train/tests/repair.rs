@@ -6,7 +6,7 @@ use channels::analyse;
 use common::{CLASSES, data, subject};
 use onnx_graph::ops::{
     Add, BatchNormalization, Conv, ConvTranspose, Flatten, Gemm, GlobalAveragePool, MatMul, Op,
-    Relu,
+    Opaque, Relu,
 };
 use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 use rand::{RngExt as _, SeedableRng as _};
@@ -320,6 +320,49 @@ fn what_the_kept_channels_can_express_is_recovered_for_every_kind_of_layer() {
         assert!(before > 0.05, "{name}: the cut alone is off by {before}");
         assert!(after < 2e-3, "{name}: off by {after}, by {before} before");
     }
+}
+
+#[test]
+fn layers_before_an_operator_that_does_not_run_are_repaired() {
+    let images = data(200, 1);
+    // CastLike does not run in libtorch.
+    let graph = build(|net, x| {
+        let y = net.conv("reader", x, 6, &PLAIN);
+        let y = net.relu(y);
+        let y = net.pooled(y);
+        let like = net.constant("like", &[1], vec![0.0]);
+        let op = Opaque {
+            op_type: "CastLike".into(),
+            ..Opaque::default()
+        };
+        net.push("stop", op, &[y, like])
+    });
+    assert_eq!(torch_exec::first_stop(&graph).unwrap().node, "stop");
+    let analysis = analyse(&graph).unwrap();
+    let groups = analysis.groups().iter();
+    let order: Vec<Vec<usize>> = groups.map(|g| (0..g.channels).collect()).collect();
+    let prunable = Prunable {
+        graph: &graph,
+        analysis: &analysis,
+        order: &order,
+    };
+    let mut widths: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
+    let pruned = analysis.groups().iter().position(|g| g.name == "pruned");
+    widths[pruned.unwrap()] = CHANNELS / 2;
+    let config = RepairConfig {
+        ridge: 1e-9,
+        ..RepairConfig::default()
+    };
+    let repairer = Repairer::new(prunable, &*images, &config, Runtime::default()).unwrap();
+    let repaired = repairer.repair(&widths).unwrap().graph().unwrap();
+    let original = torch_exec::front(&graph);
+    let cut = channels::apply(&graph, &prunable.cut(&widths).unwrap()).unwrap();
+    let before = difference(&original, &torch_exec::front(&cut));
+    let after = difference(&original, &torch_exec::front(&repaired));
+    assert!(
+        before > 0.05 && after < 2e-3,
+        "{before} before, {after} after"
+    );
 }
 
 #[test]

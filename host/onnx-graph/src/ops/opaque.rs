@@ -88,13 +88,20 @@ impl Opaque {
         }
     }
 
-    /// Whether the node divides by the root of the mean square:
+    /// The axis of the first input that a recurrent layer steps along.
+    #[must_use]
+    pub fn steps_along(&self) -> Option<usize> {
+        let is_batch_first = self.int("layout", 0) != 0;
+        self.is_recurrent().then_some(usize::from(is_batch_first))
+    }
+
     /// A recurrent layer: GRU, LSTM or RNN.
     #[must_use]
     pub fn is_recurrent(&self) -> bool {
         self.domain.is_empty() && matches!(self.op_type.as_str(), "GRU" | "LSTM" | "RNN")
     }
 
+    /// Whether the node divides by the root of the mean square:
     /// [RMSNormalization](https://onnx.ai/onnx/operators/onnx__RMSNormalization.html), and the
     /// same under the name that ONNX Runtime's own tools write.
     #[must_use]

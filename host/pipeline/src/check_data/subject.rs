@@ -35,6 +35,7 @@ pub(super) fn read(
     };
     let groups = config.groups.analysis();
     let model = load_network(&config.model, 0, [0; 3], config.seed, groups)?;
+    model.check_open()?;
     model.accept_training(config.training_mode)?;
     let kind = task::kind(config, spec)?;
     let splits = open_run(config, spec, &model, kind)?;

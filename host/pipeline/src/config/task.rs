@@ -151,6 +151,9 @@ pub struct TaskConfig {
     /// with `score`; more is better. It replaces the task's score after each fine-tuning, for the
     /// choice of the result, and in the final table.
     pub score_with: Option<String>,
+    /// Whether `score_with` also scores the candidates of the search, with their repaired weights,
+    /// in place of the task's score.
+    pub score_search: bool,
     /// A command that fine-tunes the ONNX file in place of `{model}` and writes the result to
     /// `{out}`. It replaces the fine-tuning.
     pub train_with: Option<String>,
@@ -166,6 +169,7 @@ impl Default for TaskConfig {
             kind: None,
             outputs: Vec::new(),
             score_with: None,
+            score_search: false,
             train_with: None,
             score_seconds: 600.0,
             train_seconds: 86_400.0,
@@ -179,6 +183,11 @@ impl TaskConfig {
         self.outputs.iter().map(|of| of.0.clone()).collect()
     }
 
+    /// Whether the user's command scores the candidates of the search.
+    pub(crate) fn scores_search(&self) -> bool {
+        self.score_search && self.score_with.is_some()
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let holds = |command: &Option<String>, mark: &str| {
             command.as_ref().is_none_or(|text| text.contains(mark))
@@ -189,6 +198,11 @@ impl TaskConfig {
                 "task.score_with",
                 holds(&self.score_with, "{model}"),
                 "the command must contain {model}: the place of the file",
+            ),
+            (
+                "task.score_search",
+                !self.score_search || self.score_with.is_some(),
+                "needs the command of task.score_with (--score-with)",
             ),
             (
                 "task.train_with",
@@ -249,6 +263,7 @@ mod tests {
             assert!(error.starts_with(key), "{error}");
         };
         check("score_with = 'eval'", "task.score_with");
+        check("score_search = true", "task.score_search");
         check("train_with = 'train {model}'", "task.train_with");
         check("score_seconds = 0.0", "task.score_seconds");
         TaskConfig::default().check().unwrap();

@@ -6,25 +6,28 @@ use std::time::{Duration, Instant};
 use latency::Model;
 use latency::stats::Interval;
 use measuring::{Effort, MeasuredRatio, MeasuringError};
-use onnx_graph::Deployed;
+use onnx_graph::{Deployed, Graph};
 use search::{Cost, CostKind, Judge, Outcome, Prospect, Screening, Widths, screen};
-use train::{Evaluator, PruningNet, Repairer, Score, materialise};
+use train::{PruningNet, Repairer, Score, materialise};
 
 use crate::config::StrategyKind;
 use crate::environment::{CostModel, search_interval};
 use crate::episodes::{EpisodeRecord, Timings, score};
 use crate::error::PipelineError;
+use crate::external::user_score;
 use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::stages::calibrate::Calibration;
+use crate::stages::scoring::Scoring;
 use crate::start::Feasibility;
 use crate::work::{Work, nanoseconds};
 
 /// The fixed inputs of a search.
 pub(crate) struct Searching<'a> {
     pub prepared: &'a Prepared,
-    pub net: &'a PruningNet,
-    pub evaluator: &'a Evaluator,
+    /// Of a run that trains one.
+    pub net: Option<&'a PruningNet>,
+    pub scoring: &'a Scoring,
     /// Of a run that evaluates candidates with repaired weights.
     pub repairer: Option<&'a Repairer>,
     pub judge: Judge,
@@ -38,25 +41,52 @@ impl Searching<'_> {
         self.feasibility.cost != CostKind::Macs
     }
 
-    /// The score of a configuration on the search split, with repaired or generated weights.
-    fn accuracy(&self, config: &[usize]) -> Result<Score, PipelineError> {
-        let (prepared, evaluator) = (self.prepared, self.evaluator);
-        let (widths, parts) = prepared.split(config);
-        if parts.is_empty() {
-            return Ok(match self.repairer {
-                Some(repairer) => evaluator.accuracy_of(&repairer.repair(widths)?)?,
-                None => evaluator.accuracy(self.net, widths)?,
-            });
-        }
-        let graph = match self.repairer {
-            Some(repairer) => repairer.repair(widths)?.graph()?,
-            None => {
-                let (images, runtime) = (evaluator.calibration(), prepared.runtime);
-                materialise(self.net, prepared.prunable(), widths, images, runtime)?
+    /// The score of a configuration on the search split, with repaired or generated weights: by the
+    /// user's command if the search asks it, and by the task otherwise. `Err` has the reason why
+    /// the command gave none.
+    fn score(
+        &self,
+        work: &mut Work<'_>,
+        config: &[usize],
+    ) -> Result<Result<Score, String>, PipelineError> {
+        if work.config.task.scores_search() {
+            let onnx = self.prepared.deploy(&self.network(config)?)?.bytes;
+            if let Some(score) = user_score(&work.config.task, work.records, &onnx)? {
+                return Ok(score
+                    .map(Score::given)
+                    .map_err(|failure| failure.to_string()));
             }
+        }
+        let Scoring::Here(evaluator) = self.scoring else {
+            let network = self.network(config)?;
+            return self.scoring.of(work, self.prepared, &network).map(Ok);
         };
-        let graph = prepared.in_precision(&graph, config, Ranges::Observed)?;
-        Ok(evaluator.accuracy_of_graph(&graph, prepared.exact)?)
+        let (prepared, (widths, parts)) = (self.prepared, self.prepared.split(config));
+        let score = match (self.repairer, self.net) {
+            _ if !parts.is_empty() => {
+                evaluator.accuracy_of_graph(&self.network(config)?, prepared.exact)?
+            }
+            (Some(repairer), _) => evaluator.accuracy_of(&repairer.repair(widths)?)?,
+            (None, Some(net)) => evaluator.accuracy(net, widths)?,
+            (None, None) => evaluator.accuracy_of_graph(&self.network(config)?, prepared.exact)?,
+        };
+        Ok(Ok(score))
+    }
+
+    /// The network of a configuration with repaired or generated weights.
+    fn network(&self, config: &[usize]) -> Result<Graph, PipelineError> {
+        let prepared = self.prepared;
+        let widths = prepared.split(config).0;
+        let graph = match (self.repairer, self.net, self.scoring.calibration()) {
+            (Some(repairer), ..) => repairer.repair(widths)?.graph()?,
+            (None, Some(net), Some(images)) => {
+                materialise(net, prepared.prunable(), widths, images, prepared.runtime)?
+            }
+            _ => prepared.cut_original(widths)?,
+        };
+        Ok(prepared
+            .in_precision(&graph, config, Ranges::Observed)?
+            .into_owned())
     }
 
     /// The outcome of a recorded candidate by its measurement; `None` where the cost that counts
@@ -93,6 +123,8 @@ pub(crate) struct Asked {
 pub(crate) struct Evaluated {
     asked: Asked,
     accuracy: Score,
+    /// Why the user's command gave it no score.
+    unscored: Option<String>,
     deployed: Deployed,
     /// Its memory on a board as a share of what it may take; `None` where there is no board.
     memory: Option<f64>,
@@ -107,12 +139,20 @@ pub(crate) struct Evaluated {
 impl Asked {
     pub fn evaluate(
         self,
+        work: &mut Work<'_>,
         searching: &Searching<'_>,
         costs: &CostModel<'_>,
     ) -> Result<Evaluated, PipelineError> {
         let widths = &self.config.0;
         let clock = Instant::now();
-        let accuracy = searching.accuracy(widths)?;
+        let (accuracy, unscored) = match searching.score(work, widths)? {
+            Ok(score) => (score, None),
+            Err(reason) => {
+                work.reporter
+                    .warn(&format!("{}: {reason}; it is passed over", self.config));
+                (Score::given(0.0), Some(reason))
+            }
+        };
         let evaluating = clock.elapsed();
         let clock = Instant::now();
         let prepared = searching.prepared;
@@ -128,6 +168,7 @@ impl Asked {
         });
         Ok(Evaluated {
             accuracy,
+            unscored,
             memory,
             too_large,
             deployed,
@@ -188,6 +229,10 @@ pub(crate) fn screen_all(
     let mut passed_over = passed_over.count() as u64;
     let mut screened = Vec::new();
     for candidate in candidates {
+        if candidate.unscored.is_some() {
+            screened.push(candidate.unscreened());
+            continue;
+        }
         let prospect = Prospect {
             accuracy: score(candidate.accuracy.share(), candidate.accuracy.divergence),
             macs: candidate.deployed.costs.macs,
@@ -224,7 +269,10 @@ pub(crate) fn measure_all(
     kind: StrategyKind,
     candidates: Vec<Screened>,
 ) -> Result<Vec<Measured>, PipelineError> {
-    let asks = |c: &Screened| searching.measures_latency() && c.screening.measures();
+    let asks = |c: &Screened| {
+        let is_of_use = c.screening.measures() && c.evaluated.unscored.is_none();
+        searching.measures_latency() && is_of_use
+    };
     let mut models = Vec::new();
     let mut measured = Vec::new();
     for mut screened in candidates {
@@ -310,6 +358,8 @@ impl Measured {
             Latency::Valid(measured) => (Some(measured), None),
             Latency::Invalid(reason) => (None, Some(reason)),
         };
+        let unscored = candidate.unscored.is_some();
+        let failure = candidate.unscored.or(failure);
         let timings = Timings {
             asking_ns: nanoseconds(candidate.asked.took),
             evaluating_ns: nanoseconds(candidate.evaluating),
@@ -334,9 +384,12 @@ impl Measured {
             reward: 0.0,
             feasible: false,
             failure,
+            unscored,
             timings,
         };
-        let outcome = if screening.measures() {
+        let outcome = if unscored {
+            None
+        } else if screening.measures() {
             searching.outcome(&record)?
         } else {
             let predicted = Interval::exact(record.predicted_ratio);
@@ -365,13 +418,8 @@ mod tests {
                 config: Widths(vec![8]),
                 took: Duration::ZERO,
             },
-            accuracy: Score {
-                value: 1.0,
-                total: 1,
-                loss: 0.0,
-                divergence: None,
-                figures: Vec::new(),
-            },
+            accuracy: Score::given(1.0),
+            unscored: None,
             deployed: onnx_graph::deploy(&graph, None).unwrap(),
             memory: Some(1.2),
             too_large: too_large.map(str::to_owned),

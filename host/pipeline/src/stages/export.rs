@@ -6,9 +6,9 @@ use std::fs;
 
 use latency::Model;
 use measuring::{MeasuredRatio, Session};
-use onnx_graph::Graph;
+use onnx_graph::{Graph, ValueId};
 use serde::{Deserialize, Serialize};
-use train::{Figure, score};
+use train::Figure;
 
 use crate::board::{BoardNeeds, outputs_of_reference};
 use crate::closeness::{HOST_SQNR_DB, closeness};
@@ -16,11 +16,12 @@ use crate::config::TaskKind;
 use crate::error::PipelineError;
 use crate::external::user_score;
 use crate::folder::{ORIGINAL, RESULT, RunFolder};
-use crate::on_device::{Feed, all_outputs_on_device, outputs_on_device};
+use crate::on_device::{Feed, Placed, all_outputs_on_device, outputs_on_device};
 use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::provenance::Provenance;
 use crate::records::{Key, Records};
+use crate::stages::scoring::on_test_split;
 use crate::work::Work;
 
 /// Largest difference between the exported network in ONNX Runtime and the trained one in
@@ -162,8 +163,7 @@ pub(crate) fn run(
         && ratio.as_ref().is_some_and(slower)
         && !work.config.result.allow_slower;
     let file = if refused { REFUSED.into() } else { role.file() };
-    let (test, batch) = (prepared.splits.test.as_ref(), prepared.fits.evaluation);
-    let tested = score(prepared.subject(computed), test, batch, prepared.exact)?;
+    let tested = on_test_split(work, prepared, computed)?;
     let by_user = user_score(&work.config.task, work.records, &deployed.bytes)?.transpose();
     let by_user = by_user.map_err(|failure| PipelineError::command(&role.to_string(), failure))?;
     let value = by_user.unwrap_or(tested.value);
@@ -254,7 +254,8 @@ pub(crate) fn refuse_slower(records: &Records, folder: &RunFolder) -> Result<(),
     }
 }
 
-/// Runs the exported file on the device and the trained network in libtorch on the same images.
+/// Runs the exported file on the device and the trained network in libtorch on the same images; a
+/// network that libtorch does not run, on the device with its nodes as they were before the export.
 /// Returns their relative difference.
 fn verify(
     session: &mut Session,
@@ -265,12 +266,27 @@ fn verify(
     let data = prepared.splits.search.as_ref();
     let count = 8.min(data.len());
     let indices: Vec<usize> = (0..count).collect();
+    if let Some(untrainable) = &prepared.untrainable {
+        let rows = train::rows(data, &indices)?;
+        let exported = untrainable.file(graph)?;
+        let outputs = untrainable.outputs(session, exported)(&rows)?;
+        let before = untrainable.file_as_it_is(graph)?;
+        let expected = untrainable.outputs(session, before)(&rows)?;
+        return equivalent(model, integers, &outputs, &expected);
+    }
     if prepared.kind != TaskKind::Classification {
         let (rows, expected) = train::all_outputs(graph, data, &indices, prepared.exact)?;
         let batch = prepared.batch.unwrap_or(1);
-        let sizes: Vec<usize> = expected.iter().map(|of| of.len() / count.max(1)).collect();
-        let inputs = (&prepared.model.inputs[..], batch);
-        let outputs = all_outputs_on_device(session, model, inputs, &rows, &sizes)?;
+        let given = &prepared.model.graph;
+        let inputs = given.inputs().iter();
+        let inputs: Vec<Placed> = inputs.filter_map(|&id| Placed::of(given, id)).collect();
+        let outputs = train::float_outputs(given).into_iter().zip(&expected);
+        let placed = |(id, of): (ValueId, &Vec<f32>)| {
+            // The size of an output may be known only when it is computed.
+            Placed::of(given, id).unwrap_or_else(|| Placed::leading(of.len() / count.max(1)))
+        };
+        let outputs: Vec<Placed> = outputs.map(placed).collect();
+        let outputs = all_outputs_on_device(session, model, (&inputs, batch), &rows, &outputs)?;
         if prepared.board.is_some() {
             // A board has one input and one output.
             check_bits((model, graph), &rows, &outputs.concat())?;

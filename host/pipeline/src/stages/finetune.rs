@@ -4,9 +4,8 @@ use channels::PrunePlan;
 use onnx_graph::{Graph, fold_batch_norm};
 use serde::{Deserialize, Serialize};
 use train::{
-    Completion, Evaluator, Feature, FinetuneConfig, GeneticSelection, PruningNet, Repairer,
-    StructuredObs, TeacherSetup, TrainJob, draw_batches, features, finetune, materialise,
-    recalibrate, score,
+    Completion, Feature, FinetuneConfig, GeneticSelection, PruningNet, Repairer, StructuredObs,
+    TeacherSetup, TrainJob, draw_batches, features, finetune, materialise, recalibrate,
 };
 
 use crate::config::WeightOrigin;
@@ -16,6 +15,7 @@ use crate::job::Kind;
 use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::records::Key;
+use crate::stages::scoring::Scoring;
 use crate::stages::together;
 use crate::work::Work;
 
@@ -37,8 +37,9 @@ pub(crate) struct Tuned {
 /// The trained networks that candidates are compared with and learn from.
 pub(crate) struct Source<'a> {
     pub prepared: &'a Prepared,
-    pub net: &'a PruningNet,
-    pub evaluator: &'a Evaluator,
+    /// Of a run that trains one.
+    pub net: Option<&'a PruningNet>,
+    pub scoring: &'a Scoring,
     /// Of a run that fine-tunes repaired networks.
     pub repairer: Option<&'a Repairer>,
     pub teacher: &'a Graph,
@@ -150,10 +151,7 @@ pub(crate) fn run(
     };
     let accuracy = match accuracy {
         Some(by_user) => by_user,
-        None => {
-            let (search, images) = (prepared.splits.search.as_ref(), prepared.fits.evaluation);
-            score(prepared.subject(&computed), search, images, prepared.exact)?.share()
-        }
+        None => source.scoring.of(work, prepared, &computed)?.share(),
     };
     let file = format!("{folder}/{label}.onnx");
     work.folder
@@ -166,10 +164,13 @@ pub(crate) fn run(
         seconds: started.elapsed().as_secs_f64(),
         units: Some(plan),
     };
+    let untrained = prepared.untrainable.as_ref().filter(|of| !of.is_trained());
+    let is_untrained = untrained.is_some() && work.config.task.train_with.is_none();
     work.reporter.note(&format!(
         "{label}: {} {}",
         prepared.metric(work.config).on_search_split(accuracy),
         match purpose {
+            _ if is_untrained => "without a training",
             Purpose::Result => "after fine-tuning",
             Purpose::Halving => "after the short fine-tuning",
         }
@@ -180,7 +181,8 @@ pub(crate) fn run(
     Ok((tuned, graph))
 }
 
-/// The network, fine-tuned from `start` by its task.
+/// The network, fine-tuned from `start` by its task. A network that is not trained stays as it is,
+/// and so does one that the training takes farther from the original that it follows.
 fn trained(
     work: &mut Work<'_>,
     source: &Source<'_>,
@@ -188,6 +190,11 @@ fn trained(
     (start, plan): (Graph, &PrunePlan),
 ) -> Result<Graph, PipelineError> {
     let prepared = source.prepared;
+    let front = match &prepared.untrainable {
+        Some(of) if !of.is_trained() => return Ok(start),
+        Some(of) => Some(of.front(&start)?),
+        None => None,
+    };
     let mut settings: FinetuneConfig = work.config.finetune.clone();
     if purpose == Purpose::Halving {
         settings.epochs = work.config.result.halving.epochs;
@@ -196,18 +203,34 @@ fn trained(
         stage: format!("{} ({label})", purpose.words()),
         checkpoint: format!("{}/{label}.safetensors", purpose.folder()),
         settings,
-        features: features(&prepared.graph, &prepared.analysis, plan)?,
+        features: match front {
+            Some(_) => Vec::new(),
+            None => features(&prepared.graph, &prepared.analysis, plan)?,
+        },
         floats: None,
     };
-    let mut graph = distilled(work, source, training, &start)?;
-    let cut = channels::cut(&prepared.graph, &prepared.analysis, plan)?;
-    recalibrate(
-        &mut graph,
-        &cut,
-        source.evaluator.calibration(),
-        prepared.exact,
-    )?;
-    Ok(graph)
+    let graph = distilled(work, source, training, front.as_ref().unwrap_or(&start))?;
+    let mut graph = graph.with_outputs(start.outputs().to_vec());
+    if let Some(calibration) = source.scoring.calibration() {
+        let cut = channels::cut(&prepared.graph, &prepared.analysis, plan)?;
+        recalibrate(&mut graph, &cut, calibration, prepared.exact)?;
+    }
+    if !prepared.task.follows_original() {
+        return Ok(graph);
+    }
+    let before = source.scoring.of(work, prepared, &start)?.share();
+    let after = source.scoring.of(work, prepared, &graph)?.share();
+    if after >= before {
+        return Ok(graph);
+    }
+    let metric = prepared.of_task();
+    work.reporter.note(&format!(
+        "{label}: {} after the {}, less than before ({}): the weights before it are kept",
+        metric.write(after),
+        purpose.words(),
+        metric.write(before)
+    ));
+    Ok(start)
 }
 
 /// A fine-tuned network in the integers of its configuration, trained with its rounding.
@@ -253,6 +276,7 @@ fn distilled(
         features,
         floats,
     } = training;
+    let settings = fitted(settings, (prepared.fits.batch, work.config.batch));
     let checkpoint = work.folder.path(checkpoint);
     let seed = work.config.seed;
     let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
@@ -263,8 +287,10 @@ fn distilled(
     let networks: Vec<&Graph> = std::iter::once(start).chain(floats).collect();
     let team = together::begin(work, prepared, kind, (&networks, seed.wrapping_add(1)))?;
     let mut watch = work.watch(&stage);
+    let front = prepared.untrainable.as_ref();
+    let front = front.map(|of| of.front(source.teacher)).transpose()?;
     let teacher = TeacherSetup {
-        graph: source.teacher,
+        graph: front.as_ref().unwrap_or(source.teacher),
         features: &features,
     };
     let job = TrainJob {
@@ -284,6 +310,13 @@ fn distilled(
         Completion::Stopped => Err(PipelineError::Stopped),
         Completion::Finished => Ok(graph),
     }
+}
+
+/// The settings for batches of `held` samples, where memory does not hold the `configured` ones: the
+/// learning rate is smaller in proportion (Goyal et al., arXiv 1706.02677).
+fn fitted(mut settings: FinetuneConfig, (held, configured): (usize, usize)) -> FinetuneConfig {
+    settings.sgd.lr *= (held as f64 / configured.max(1) as f64).min(1.0);
+    settings
 }
 
 /// The units that the network of `widths` keeps.
@@ -326,26 +359,43 @@ fn starting_point(
     origin: WeightOrigin,
 ) -> Result<Graph, PipelineError> {
     let prepared = source.prepared;
-    let calibration = source.evaluator.calibration();
+    let calibration = source.scoring.calibration();
     let cut = || channels::cut(&prepared.graph, &prepared.analysis, plan);
-    Ok(match origin {
-        WeightOrigin::Generated => {
-            let (net, runtime) = (source.net, prepared.runtime);
-            let widths = plan.widths();
+    let generated = source.net.zip(calibration);
+    Ok(match (origin, generated, source.repairer) {
+        (WeightOrigin::Generated, Some((net, calibration)), _) => {
+            let (widths, runtime) = (plan.widths(), prepared.runtime);
             materialise(net, prepared.prunable(), &widths, calibration, runtime)?
         }
-        WeightOrigin::Repaired if let Some(repairer) = source.repairer => {
-            repairer.repair_plan(plan)?.graph()?
-        }
-        WeightOrigin::Original | WeightOrigin::Repaired => {
-            let cut = cut()?;
-            let mut graph = channels::apply(&prepared.graph, &cut)?;
-            recalibrate(&mut graph, &cut, calibration, prepared.runtime)?;
-            graph
-        }
-        WeightOrigin::Scratch => {
+        (WeightOrigin::Repaired, _, Some(repairer)) => repairer.repair_plan(plan)?.graph()?,
+        (WeightOrigin::Scratch, ..) => {
             let graph = channels::apply(&prepared.graph, &cut()?)?;
             train::initialise(&graph, work.config.seed)?
         }
+        _ => {
+            let cut = cut()?;
+            let mut graph = channels::apply(&prepared.graph, &cut)?;
+            if let Some(calibration) = calibration {
+                recalibrate(&mut graph, &cut, calibration, prepared.runtime)?;
+            }
+            graph
+        }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_memory_makes_smaller_learns_in_proportion() {
+        let check = |held: usize, configured: usize, share: f64| {
+            let lr = FinetuneConfig::default().sgd.lr;
+            let settings = fitted(FinetuneConfig::default(), (held, configured));
+            assert!((settings.sgd.lr - lr * share).abs() < 1e-12);
+        };
+        check(128, 128, 1.0);
+        check(16, 128, 0.125);
+        check(256, 128, 1.0);
+    }
 }

@@ -1,6 +1,6 @@
 //! The order in which each group's units are dropped, and what the network loses at each width.
 
-use channels::{Importance, Scores};
+use channels::{Importance, Magnitude, Scores};
 use search::Space;
 use serde::{Deserialize, Serialize};
 use train::{GroupFisher, MaskedLoss, StructuredObs, Taylor, draw_batches};
@@ -9,6 +9,7 @@ use crate::config::{Criterion, StrategyKind};
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::Key;
+use crate::stages::sensitivity;
 use crate::stages::train::TRAIN;
 use crate::work::Work;
 
@@ -64,6 +65,9 @@ fn estimated(
             losses: None,
         });
     }
+    if prepared.untrainable.is_some() {
+        return on_device(work, prepared, weighs);
+    }
     let (data, device) = (prepared.splits.train.as_ref(), prepared.exact.device);
     let seed = work.config.seed;
     let batches = draw_batches(data, graph, config.images, seed, device)?;
@@ -108,6 +112,39 @@ fn estimated(
         clock.elapsed().as_secs_f64()
     ));
     Ok(recorded)
+}
+
+/// The importance of a network that libtorch does not run: the order by the part that it runs, the
+/// losses by what the device computes.
+fn on_device(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+    weighs: bool,
+) -> Result<Recorded, PipelineError> {
+    let (graph, analysis) = (&prepared.graph, &prepared.analysis);
+    let settings = &work.config.importance;
+    let runs = prepared
+        .untrainable
+        .as_ref()
+        .is_some_and(|of| of.is_repaired);
+    let scores = match settings.criterion == Criterion::Obs && runs {
+        true => {
+            let (data, device) = (prepared.splits.train.as_ref(), prepared.exact.device);
+            let seed = work.config.seed;
+            let batches = draw_batches(data, graph, settings.images, seed, device)?;
+            work.steadily(|| StructuredObs::new(&batches, seed).scores(graph, analysis))?
+        }
+        false => {
+            let Ok(scores) = Magnitude.scores(graph, analysis);
+            scores
+        }
+    };
+    let order = scores.order();
+    let losses = match weighs {
+        true => Some(sensitivity::losses(work, prepared, &order, &scores)?),
+        false => None,
+    };
+    Ok(Recorded { order, losses })
 }
 
 /// What the network loses at each option of each axis of the space: the losses of the units that

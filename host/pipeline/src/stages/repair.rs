@@ -14,11 +14,16 @@ pub(crate) fn evaluates(config: &RunConfig) -> bool {
 
 /// The repairer of a run that evaluates or fine-tunes repaired networks.
 pub(crate) fn repairer(
-    work: &mut Work<'_>,
+    work: &Work<'_>,
     prepared: &Prepared,
 ) -> Result<Option<Repairer>, PipelineError> {
     let config = work.config;
-    if config.weight_origin() != WeightOrigin::Repaired && !evaluates(config) {
+    let repairs = config.weight_origin() == WeightOrigin::Repaired || evaluates(config);
+    let runs = prepared
+        .untrainable
+        .as_ref()
+        .is_none_or(|of| of.is_repaired);
+    if !repairs || !runs {
         return Ok(None);
     }
     let (train, settings) = (prepared.splits.train.as_ref(), &config.repair);

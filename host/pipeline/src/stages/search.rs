@@ -1,42 +1,20 @@
 //! The search: a strategy proposes configurations, which are evaluated, measured, judged and
 //! recorded.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use search::{RewardMode, Screening, SearchError};
-use train::Evaluator;
 
-use crate::config::{Score, StrategyKind};
+use crate::config::StrategyKind;
 use crate::environment::{CostModel, SearchEnvironment};
 use crate::episodes::EpisodeRecord;
 use crate::error::PipelineError;
-use crate::prepare::{NormOrigin, Prepared};
 use crate::records::Key;
 use crate::stages::calibrate::Calibration;
 use crate::stages::candidate::{Asked, Searching, measure_all, screen_all};
 use crate::stages::fisher::{self, TRAJECTORY};
 use crate::stages::importance::losses_by_width;
 use crate::work::{Work, nanoseconds};
-
-/// The evaluator of candidates.
-pub(crate) fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluator, PipelineError> {
-    let data = (
-        prepared.splits.train.as_ref(),
-        prepared.splits.search.as_ref(),
-    );
-    let (config, runtime) = (&prepared.fits.evaluate, prepared.runtime);
-    let task = Arc::clone(&prepared.task);
-    let mut evaluator = Evaluator::for_task(prepared.prunable(), data, task, config, runtime)?;
-    if prepared.norms == NormOrigin::All {
-        work.steadily(|| evaluator.anchor())?;
-    }
-    let compares = work.config.search.score == Score::Kl || prepared.task.follows_original();
-    if compares {
-        work.steadily(|| evaluator.remember_original(runtime))?;
-    }
-    Ok(evaluator)
-}
 
 /// Runs a strategy until it has tried `episodes` configurations, continuing after the recorded
 /// ones.
@@ -91,7 +69,7 @@ pub(crate) fn run(
             };
             let took = clock.elapsed();
             let asked = Asked { config, took };
-            candidates.push(asked.evaluate(searching, &environment.costs)?);
+            candidates.push(asked.evaluate(work, searching, &environment.costs)?);
         }
         let screened = screen_all(work, searching, kind, candidates)?;
         let measured = measure_all(work, searching, kind, screened)?;
@@ -123,15 +101,17 @@ pub(crate) fn run(
             }
             work.event(&record)?;
             episode += 1;
-            work.reporter.step(episode, &line(&record, best));
+            let estimate = searching.prepared.estimate(work.config);
+            work.reporter.step(episode, &line(&record, best, &estimate));
         }
     }
+    let estimate = searching.prepared.estimate(work.config);
     work.reporter.end(&if best.is_nan() {
         format!("{name}: nothing met the budget")
     } else {
         format!(
-            "{name}: best {:.2} % on the search split within the budget",
-            best * 100.0
+            "{name}: best {} on the search split within the budget",
+            estimate.write(best)
         )
     });
     let tried = work.records.episodes(kind);
@@ -157,7 +137,7 @@ pub(crate) fn run(
     work.records.finish(&key, &(count as u64))
 }
 
-fn line(record: &EpisodeRecord, best: f64) -> String {
+fn line(record: &EpisodeRecord, best: f64, estimate: &report::Metric) -> String {
     let latency = match (record.ratio, &record.failure) {
         (Some(ratio), _) => format!("latency {:.3}x", ratio.value),
         _ if !record.screening.measures() => {
@@ -169,12 +149,15 @@ fn line(record: &EpisodeRecord, best: f64) -> String {
     let best = if best.is_nan() {
         "none yet".into()
     } else {
-        format!("{:.2} %", best * 100.0)
+        estimate.write(best)
     };
-    format!(
-        "{:.2} % at {latency}, best within budget {best}",
-        record.accuracy * 100.0
-    )
+    match record.unscored {
+        true => format!("no score, best within budget {best}"),
+        false => {
+            let score = estimate.write(record.accuracy);
+            format!("{score} at {latency}, best within budget {best}")
+        }
+    }
 }
 
 /// The environment of a search, with costs that have learned every measurement recorded so far.

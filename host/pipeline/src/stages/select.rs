@@ -216,7 +216,9 @@ fn approach(
             config,
             took: std::time::Duration::ZERO,
         };
-        let candidate = asked.evaluate(searching, &environment.costs)?.unscreened();
+        let candidate = asked
+            .evaluate(work, searching, &environment.costs)?
+            .unscreened();
         let episode = work.records.episodes(kind).len() as u64;
         let state = work.records.strategy_state(kind)?.unwrap_or_default();
         for measured in measure_all(work, searching, kind, vec![candidate])? {

@@ -96,8 +96,14 @@ pub(crate) fn run(
     )
 }
 
-/// The Graph PruningNet: trained, unless nothing comes out of it.
-pub(crate) fn load(work: &Work<'_>, prepared: &Prepared) -> Result<PruningNet, PipelineError> {
+/// The trained Graph PruningNet, if something comes out of it.
+pub(crate) fn load(
+    work: &Work<'_>,
+    prepared: &Prepared,
+) -> Result<Option<PruningNet>, PipelineError> {
+    if !needs_joint_training(work.config) {
+        return Ok(None);
+    }
     let mut net = PruningNet::new(
         &prepared.graph,
         &prepared.analysis,
@@ -105,8 +111,6 @@ pub(crate) fn load(work: &Work<'_>, prepared: &Prepared) -> Result<PruningNet, P
         prepared.runtime.device,
         work.config.seed,
     )?;
-    if needs_joint_training(work.config) {
-        net.load(&work.folder.path(CHECKPOINT))?;
-    }
-    Ok(net)
+    net.load(&work.folder.path(CHECKPOINT))?;
+    Ok(Some(net))
 }

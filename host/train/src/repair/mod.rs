@@ -81,7 +81,7 @@ pub struct Repairer {
 }
 
 impl Repairer {
-    /// Draws images of `train` and passes them through the original network.
+    /// Draws images of `train` and passes them through the original network, as far as that runs.
     ///
     /// # Errors
     /// [`TrainError::TooFewImages`] without images, [`TrainError::Data`], and errors of compiling
@@ -92,8 +92,8 @@ impl Repairer {
         config: &RepairConfig,
         runtime: Runtime,
     ) -> Result<Self, TrainError> {
-        let graph = prunable.graph.clone();
-        let count = config.images.clamp(1, images_in_memory(&graph));
+        let graph = prunable.graph;
+        let count = config.images.clamp(1, images_in_memory(graph));
         let indices = draw(train.len(), count, config.seed);
         if indices.is_empty() {
             return Err(TrainError::TooFewImages {
@@ -103,13 +103,15 @@ impl Repairer {
             });
         }
         let (images, _) = read(train, &indices, runtime.device)?;
-        let layers = layers::find(&graph);
+        // Layers behind an operator that does not run keep their weights.
+        let front = torch_exec::front(graph);
+        let layers = layers::find(&front);
         let late = layers.iter().filter(|l| l.is_corrected);
         let late = late.map(|layer| layer.node).collect();
         // Closed-form solutions need full precision.
         let options = ExecOptions::default();
-        let program = Program::deferring(&graph, options, &late)?;
-        let params = Params::from_graph(&graph, runtime.device)?;
+        let program = Program::deferring(&front, options, &late)?;
+        let params = Params::from_graph(graph, runtime.device)?;
         let mut repairer = Self {
             analysis: prunable.analysis.clone(),
             order: prunable.order.to_vec(),
@@ -120,7 +122,7 @@ impl Repairer {
             sums: BTreeMap::new(),
             positions: Positions::new(indices.len(), config.rows, config.seed),
             ridge: config.ridge,
-            graph,
+            graph: prunable.graph.clone(),
         };
         repairer.sums = repairer.sampled_sums()?;
         Ok(repairer)

@@ -8,11 +8,12 @@ use torch_exec::{NormMode, Params, distillation};
 use super::form::{
     Moments, OutputForm, apart, by_position, class_axis, float_outputs, head_of, softmax_axis,
 };
+use super::given::{GivenOutputs, Run};
 use super::{Figure, Score, Tally, Task, count};
 use crate::TrainError;
 use crate::loss::LossWeights;
 use crate::network::{Network, Runtime};
-use crate::samples::draw_batches;
+use crate::samples::{draw, draw_batches};
 
 /// An output to follow, as a user names it.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,58 +60,42 @@ impl Follow {
         (samples, seed): (usize, u64),
         runtime: Runtime,
     ) -> Result<Self, TrainError> {
-        let chosen = chosen(original, outputs)?;
-        let mut heads = Vec::new();
-        let mut open = Vec::new();
-        for (id, of) in &chosen {
-            let softmax = softmax_axis(original, *id);
-            let usual = match softmax {
-                Some(_) => OutputForm::Classes,
-                None => OutputForm::Values,
-            };
-            let form = of.form.unwrap_or(usual);
-            heads.push(match form {
-                OutputForm::Classes => head_of(original, *id),
-                OutputForm::Values => *id,
-            });
-            let output = Output {
-                name: of.name.clone(),
-                weight: of.weight,
-                axis: softmax.unwrap_or_else(|| class_axis(original, *id)),
-                spread: None,
-            };
-            open.push((output, form));
-        }
-        let network = Network::with_heads(original, runtime.options, heads)?;
-        let params = Params::with_options(original, runtime.device, &runtime.options)?;
-        let mut moments: Vec<Moments> = chosen.iter().map(|_| Moments::default()).collect();
-        let _guard = tch::no_grad_guard();
-        if open.iter().any(|(_, form)| *form == OutputForm::Values) {
+        let mut open = Unsettled::new(original, outputs)?;
+        if open.reads_values() {
+            let network = Network::with_heads(original, runtime.options, open.heads.clone())?;
+            let params = Params::with_options(original, runtime.device, &runtime.options)?;
+            let _guard = tch::no_grad_guard();
             for (batch, _) in draw_batches(data, original, samples, seed, runtime.device)? {
                 let mode = NormMode::Running;
                 let given = network.outputs(&batch, &params, None, mode, &[])?;
-                let all = moments.iter_mut().zip(&given.heads);
-                for (moments, head) in all {
-                    moments.add(head)?;
-                }
+                open.add(&given.heads)?;
             }
         }
-        let mut settled = Vec::new();
-        for ((mut output, form), moments) in open.into_iter().zip(&moments) {
-            if form == OutputForm::Values {
-                output.spread = moments.spread(output.axis)?;
-                if output.spread.is_none() {
-                    // One constant among several outputs is nothing to follow.
-                    continue;
-                }
+        open.settled()
+    }
+
+    /// As [`Follow::new`], where `run` computes the outputs of `original` in another runtime, for
+    /// at most `batch` rows at a time.
+    ///
+    /// # Errors
+    /// As [`Follow::new`], and those of `run`.
+    pub fn elsewhere<E: From<TrainError>>(
+        original: &Graph,
+        outputs: &[Followed],
+        data: &dyn Dataset,
+        (samples, seed, batch): (usize, u64, usize),
+        run: Run<'_, E>,
+    ) -> Result<Self, E> {
+        let mut open = Unsettled::new(original, outputs)?;
+        if open.reads_values() {
+            let given = GivenOutputs::new(original, &open.heads, NAME)?;
+            let _guard = tch::no_grad_guard();
+            for indices in draw(data.len(), samples, seed).chunks(batch.max(1)) {
+                let (_, heads) = given.of_samples(data, indices, &mut *run)?;
+                open.add(&heads)?;
             }
-            settled.push(output);
         }
-        if settled.is_empty() {
-            let reason = "no followed output differs between the given inputs".to_owned();
-            return Err(fail(reason));
-        }
-        Ok(Self { outputs: settled })
+        Ok(open.settled()?)
     }
 
     /// Names of the followed outputs, with their forms in words.
@@ -132,6 +117,87 @@ impl Follow {
 
     fn original<'t>(&self, heads: Option<&'t [Tensor]>) -> Result<&'t [Tensor], TrainError> {
         heads.ok_or(TrainError::NoOriginal { task: NAME })
+    }
+}
+
+/// Outputs to follow before what their errors are measured in is known.
+struct Unsettled {
+    outputs: Vec<(Output, OutputForm)>,
+    heads: Vec<ValueId>,
+    moments: Vec<Moments>,
+}
+
+impl Unsettled {
+    fn new(original: &Graph, named: &[Followed]) -> Result<Self, TrainError> {
+        let chosen = chosen(original, named)?;
+        let mut heads = Vec::new();
+        let mut outputs = Vec::new();
+        for (id, of) in &chosen {
+            let softmax = softmax_axis(original, *id);
+            let usual = match softmax {
+                Some(_) => OutputForm::Classes,
+                None => OutputForm::Values,
+            };
+            let form = of.form.unwrap_or(usual);
+            heads.push(match form {
+                OutputForm::Classes => head_of(original, *id),
+                OutputForm::Values => *id,
+            });
+            let output = Output {
+                name: of.name.clone(),
+                weight: of.weight,
+                axis: match softmax {
+                    Some(axis) => axis_behind(axis, original.batch_axis(*id)),
+                    None => class_axis(original, *id),
+                },
+                spread: None,
+            };
+            outputs.push((output, form));
+        }
+        Ok(Self {
+            moments: chosen.iter().map(|_| Moments::default()).collect(),
+            outputs,
+            heads,
+        })
+    }
+
+    /// Whether a spread is needed.
+    fn reads_values(&self) -> bool {
+        let mut forms = self.outputs.iter().map(|(_, form)| form);
+        forms.any(|form| *form == OutputForm::Values)
+    }
+
+    /// Adds the heads of a batch.
+    fn add(&mut self, heads: &[Tensor]) -> Result<(), TrainError> {
+        let mut all = self.moments.iter_mut().zip(heads);
+        all.try_for_each(|(moments, head)| moments.add(head))
+    }
+
+    fn settled(self) -> Result<Follow, TrainError> {
+        let mut settled = Vec::new();
+        for ((mut output, form), moments) in self.outputs.into_iter().zip(&self.moments) {
+            if form == OutputForm::Values {
+                output.spread = moments.spread(output.axis)?;
+                if output.spread.is_none() {
+                    // One constant among several outputs is nothing to follow.
+                    continue;
+                }
+            }
+            settled.push(output);
+        }
+        if settled.is_empty() {
+            let reason = "no followed output differs between the given inputs".to_owned();
+            return Err(fail(reason));
+        }
+        Ok(Follow { outputs: settled })
+    }
+}
+
+/// An axis of a value once its batch, which is on axis `batch`, is in front.
+fn axis_behind(axis: usize, batch: usize) -> usize {
+    match axis < batch {
+        true => axis + 1,
+        false => axis,
     }
 }
 

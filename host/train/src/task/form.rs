@@ -48,15 +48,15 @@ pub(crate) fn head_of(graph: &Graph, output: ValueId) -> ValueId {
     softmax.and_then(|n| n.input(0)).unwrap_or(output)
 }
 
-/// The axis of an output that holds channels or classes, where no softmax tells: the last of two,
+/// The axis of an output, its batch in front, that holds channels or classes, where no softmax tells: the last of two,
 /// the shorter one behind the batch of three, the second of more.
 #[must_use]
 pub fn class_axis(graph: &Graph, output: ValueId) -> usize {
-    let shape = graph.value(output).shape.as_deref().unwrap_or_default();
-    match shape {
-        [_, Dim::Known(a), Dim::Known(b)] if b < a => 2,
-        [_, _, ..] => 1,
-        _ => 0,
+    let shape = graph.sample_shape(output).unwrap_or_default();
+    match &shape[..] {
+        [Dim::Known(a), Dim::Known(b)] if b < a => 2,
+        [_, ..] => 1,
+        [] => 0,
     }
 }
 

@@ -5,6 +5,7 @@
 mod classification;
 mod follow;
 mod form;
+mod given;
 mod multi_label;
 mod regression;
 mod segmentation;
@@ -21,6 +22,8 @@ use crate::loss::LossWeights;
 pub use classification::Classification;
 pub use follow::{Follow, Followed};
 pub use form::{OutputForm, float_outputs};
+pub(crate) use given::GivenOutputs;
+pub use given::Run;
 pub use multi_label::MultiLabel;
 pub use regression::Regression;
 pub use segmentation::Segmentation;
@@ -120,6 +123,18 @@ pub struct Score {
 }
 
 impl Score {
+    /// A score that was given by others than a task of this crate.
+    #[must_use]
+    pub fn given(value: f64) -> Self {
+        Self {
+            value,
+            total: 0,
+            loss: 0.0,
+            divergence: None,
+            figures: Vec::new(),
+        }
+    }
+
     /// The share, 0 to 1.
     #[must_use]
     pub fn share(&self) -> f64 {
@@ -135,7 +150,7 @@ impl Score {
 
 /// The numbers that a value has for one sample; `None` if a size is not known.
 fn values_of_a_sample(graph: &Graph, id: ValueId) -> Option<usize> {
-    let shape = graph.value(id).shape.as_ref()?.get(1..)?;
+    let shape = graph.sample_shape(id)?;
     shape.iter().map(|dim| dim.known()).product()
 }
 

@@ -142,6 +142,25 @@ fn an_equal_size_does_not_become_the_batch() {
     assert_eq!(open.batch(), Some(&Dim::Symbol("N1".into())));
 }
 
+#[test]
+fn an_axis_that_a_recurrent_layer_steps_along_is_no_batch() {
+    let nodes = || {
+        let recurrent = node("GRU", &["x", "w", "r"], "y", &[int("hidden_size", 2)]);
+        vec![recurrent]
+    };
+    let constants = || vec![images("w", &[1, 6, 6], true), images("r", &[1, 6, 2], true)];
+    let fixed = model(17, &["9", "4", "6"], nodes(), constants());
+    let error = load(&fixed).unwrap().with_open_batch("N").unwrap_err();
+    assert!(
+        matches!(error, GraphError::FixedBatch { along: true, .. }),
+        "{error}"
+    );
+    let open = load(&model(17, &["T", "4", "6"], nodes(), constants())).unwrap();
+    assert!(open.steps_along_batch().is_some());
+    let other = load(&model(17, &["9", "N", "6"], nodes(), constants())).unwrap();
+    assert!(other.steps_along_batch().is_none());
+}
+
 /// Opening the batch must fail with the place and the reason.
 #[track_caller]
 fn check_stays(model: &ModelProto, parts: &[&str]) {
