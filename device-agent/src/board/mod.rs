@@ -1,9 +1,9 @@
 //! A bare-metal board behind a debug probe: the agent's second runtime beside ONNX Runtime.
 //!
-//! A worker opens the probe ([`probe`], of whose firmware [`told`] hears), finds the chip ([`chip`])
-//! and reads its serial number ([`identity`]), moves the firmware to its
-//! memory ([`firmware`]), checks that the network fits ([`layout`]), writes the firmware unless it
-//! is there ([`writing`]) and starts it ([`session`]), sets and verifies the clock ([`clock`]), and
+//! A worker opens the probe ([`probe`]; [`told`] hears the version of its firmware), finds the chip
+//! ([`chip`]) and reads its serial number ([`identity`]), moves the firmware to its memory
+//! ([`firmware`]), checks that the network fits ([`layout`]), writes the firmware unless it is
+//! there ([`writing`]) and starts it ([`session`]), sets and verifies the clock ([`clock`]), and
 //! lets the firmware run a network's plan ([`mailbox`] has the commands, [`link`] the core).
 //!
 //! Invariants: only this module names probe-rs. A counter that stands still, that is too fast for a

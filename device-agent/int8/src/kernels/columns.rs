@@ -33,8 +33,8 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// As [`Columns::rows`], where the rows fill the column, in a faster form. Returns whether there
-    /// is one.
+    /// As [`Columns::rows`], where the rows fill the column, in a faster form. Returns whether
+    /// there is one.
     pub fn whole(&mut self, _slot: usize, _rows: Rows<'_>) -> bool {
         false
     }

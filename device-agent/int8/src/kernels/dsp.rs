@@ -95,8 +95,8 @@ impl<'a> Columns<'a> {
         self.bytes.split_at_mut(middle)
     }
 
-    /// As [`Columns::rows`], where the rows fill the column, in a faster form. Returns whether there
-    /// is one.
+    /// As [`Columns::rows`], where the rows fill the column, in a faster form. Returns whether
+    /// there is one.
     #[inline(always)]
     pub fn whole(&mut self, slot: usize, rows: Rows<'_>) -> bool {
         let (halves, _) = self.parts();
