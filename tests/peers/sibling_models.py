@@ -67,3 +67,14 @@ def a_branch_within_a_branch_that_is_known(n):
     left = graph("left", [helper.make_node("Identity", [x], ["whole"])], "whole")
     y = n.op("If", one, then_branch=graph("taken", taken, "both"), else_branch=left)
     n.outputs.append(n.gemm(y, 10, 5))
+
+
+@model()
+def a_table_that_is_read_transposed_as_well(n):
+    x = n.op("Reshape", n.op("ReduceMean", n.block("x", 3, 12), axes=[2, 3], keepdims=0), n.ints(0, 12))
+    table = n.const(n.rng.standard_normal((5, 8)).astype("f4"), name="table")
+    brightest = n.op("ArgMax", n.op("ReduceMean", "x", axes=[2, 3], keepdims=0), axis=1, keepdims=0)
+    row = n.op("Gather", table, brightest, axis=0)
+    x = n.op("MatMul", n.relu(n.gemm(x, 12, 10)), n.floats(10, 8))
+    y = n.op("MatMul", x, n.op("Transpose", table, perm=[1, 0]))
+    n.outputs.append(n.op("Add", y, n.op("ReduceMean", row, axes=[1])))

@@ -365,6 +365,7 @@ made! {
     a_recurrent_layer_of_long_memory Pruned;
     a_recurrent_layer_with_gates Pruned;
     a_table_of_positions_that_is_resized Pruned;
+    a_table_that_is_read_transposed_as_well Executed;
     activations_of_another_domain Executed;
     activations_that_do_not_map_zero_to_zero Executed;
     activations_that_saturate_below Executed;
