@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 import form_models  # noqa: F401, registers its models
 import fused_models  # noqa: F401, registers its models
 import operator_models  # noqa: F401, registers its models
+import sibling_models  # noqa: F401, registers its models
 from model_net import MODELS, Reference, model, write
 
 # Padding and kernels

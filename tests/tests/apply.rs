@@ -4,7 +4,7 @@
 use std::fs;
 
 use channels::{PrunePlan, analyse, importance_order, mask};
-use graphprune_tests::{Array, Ort, Sandbox, difference, zoo_bytes};
+use graphprune_tests::{Array, Ort, Sandbox, difference, made_model, zoo_bytes};
 use onnx_graph::{Graph, NoExternalData, read, write};
 use serde_json::Value;
 
@@ -96,6 +96,24 @@ fn a_written_plan_gives_the_same_file_again_and_names_the_parameters() {
     let table = sandbox.run(&["plan", "plan.json"]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.contains("the branch is removed"), "{table}");
+}
+
+#[test]
+fn a_weight_that_is_whole_in_one_of_two_forms_is_not_described_as_cut() {
+    let sandbox = Sandbox::new();
+    let model = made_model("a_table_that_is_read_transposed_as_well");
+    fs::write(sandbox.path("model.onnx"), model).expect("a writable folder");
+    let keep = ["--keep", "50%", "--write-plan", "plan.json"];
+    let (_, cut) = apply(&sandbox, &keep, "cut.onnx");
+    let cut = graph(&cut);
+    let table = cut.find_value("table").and_then(|id| cut.dims(id));
+    let shown = sandbox.run(&["plan", "plan.json", "--json"]);
+    let plan: Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    let parameters = plan["parameters"].as_array().expect("a list");
+    let described = parameters.iter().find(|p| p["name"] == "table");
+    let described = described.map(|p| p["pruned_shape"].clone());
+    assert!(table.is_none_or(|dims| dims == [5, 8]));
+    assert!(described.is_none_or(|shape| shape == serde_json::json!([5, 8])));
 }
 
 #[test]

@@ -355,14 +355,17 @@ macro_rules! made {
 
 made! {
     a_branch_with_a_subgraph Pruned;
+    a_branch_within_a_branch_that_is_known Executed;
     a_constant_that_is_also_an_output Executed;
     a_function_with_a_branch Pruned;
     a_local_response_normalisation_alone Executed;
     a_loop_that_reads_values_around_it Pruned;
     a_network_of_16_bit_floats Pruned;
+    a_recurrent_layer_behind_a_map_that_grows Pruned;
     a_recurrent_layer_of_long_memory Pruned;
     a_recurrent_layer_with_gates Pruned;
     a_table_of_positions_that_is_resized Pruned;
+    a_table_that_is_read_transposed_as_well Executed;
     activations_of_another_domain Executed;
     activations_that_do_not_map_zero_to_zero Executed;
     activations_that_saturate_below Executed;
@@ -423,6 +426,7 @@ made! {
     groups_of_a_convolution_and_of_its_normalisation Executed;
     instance_norm_and_local_response_norm Executed;
     joins_of_any_number_of_operands Executed;
+    kernels_of_two_sizes_in_one Executed;
     largest_positions Pruned;
     layer_norm_over_positions_and_over_whole_images Executed;
     layer_norm_over_the_channels Executed;
@@ -463,8 +467,10 @@ made! {
     resize_in_the_middle Executed;
     resize_to_computed_sizes_of_an_open_image Pruned;
     resize_to_sizes_out_of_shapes Executed;
+    resizes_of_stated_axes Pruned;
     rows_that_are_replaced Pruned;
     selective_kernels_of_two_branches Executed;
+    sequences_in_sums_of_products Executed;
     several_outputs Executed;
     softmax_of_operator_set_11_over_all_later_axes Pruned;
     softmax_over_channels_in_the_middle Executed;
@@ -476,6 +482,7 @@ made! {
     statistics_of_groups_that_are_expanded_again Executed;
     sum_with_a_pooled_branch Executed;
     sums_that_run_over_positions_and_over_channels Executed;
+    the_largest_of_several_features Executed;
     the_same_value_twice_in_a_concat Executed;
     tokens_mixed_behind_and_before_the_channels Executed;
     transposed_convolution_with_auto_pad Executed;

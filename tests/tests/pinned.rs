@@ -1,4 +1,4 @@
-//! Which channels of the forms in `tests/peers/form_models.py` and `fused_models.py` stay, with the
+//! Which channels of the forms in `tests/peers/*_models.py` stay, with the
 //! reason. The tests of exactness run what pruned networks of these forms compute.
 
 use channels::analyse;
@@ -27,6 +27,11 @@ macro_rules! pinned {
 }
 
 pinned! {
+    a_recurrent_layer_behind_a_map_that_grows 28 [];
+    kernels_of_two_sizes_in_one 22 [];
+    resizes_of_stated_axes 44 [];
+    sequences_in_sums_of_products 12 [];
+    the_largest_of_several_features 22 [];
     groups_of_a_convolution_and_of_its_normalisation 23 [];
     a_table_of_positions_that_is_resized 22 [];
     channel_attention_by_a_convolution_over_channels 12 [];

@@ -87,7 +87,7 @@ impl Net {
     fn shift(&mut self, y: ValueId, sizes: [usize; 2]) {
         let [height, width] = sizes;
         let y = self.state(y, &[self.channels, height, width]);
-        let little = self.scalar(0.002);
+        let little = self.scalar(0.0005);
         let y = self.node("Mul", &[], &[y, little]);
         self.x = self.node("Add", &[], &[self.x, y]);
     }

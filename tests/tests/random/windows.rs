@@ -14,7 +14,7 @@ pub static WINDOWS: &[Row] = &[
         Net::scale_by_pool,
     ),
     (&["GlobalLpPool"], 9..=21, Net::scale_by_pool),
-    // One operator set of six has it: it is drawn as often as three.
+    // One operator set of six has it, so that it is drawn as often as three others.
     (&["Upsample", "Upsample", "Upsample"], 9..=9, Net::upsample),
     (&["Resize"], 17..=99, Net::resize),
     (&["SpaceToDepth"], 9..=99, Net::space_to_depth),

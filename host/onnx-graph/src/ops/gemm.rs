@@ -1,8 +1,12 @@
 //! [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html).
 
+use ndarray::Ix2;
+
 use super::context::{Emission, Facts, Operator, Parsing, one, open_shape};
+use super::matmul::MOST_WORK;
 use crate::GraphError;
 use crate::dims::broadcast;
+use crate::fold::{Array, Fold, Operands};
 use crate::value::{Dim, Shape};
 
 /// `alpha * A' B' + beta * C`, where `A'` is (M, K), `B'` is (K, N) and `C`, optional, broadcasts
@@ -31,11 +35,37 @@ impl Default for Gemm {
     }
 }
 
+impl Gemm {
+    fn fold(&self, operands: &Operands) -> Option<Array> {
+        let matrix = |i: usize, transposed: bool| {
+            let matrix = operands.floats(i)?.into_dimensionality::<Ix2>().ok()?;
+            Some(match transposed {
+                true => matrix.reversed_axes(),
+                false => matrix,
+            })
+        };
+        let (a, b) = (matrix(0, self.trans_a)?, matrix(1, self.trans_b)?);
+        let ((rows, inner), columns) = (a.dim(), b.ncols());
+        let size = rows.checked_mul(columns)?;
+        if b.nrows() != inner || size > operands.limit || size.checked_mul(inner)? > MOST_WORK {
+            return None;
+        }
+        let mut product = a.dot(&b);
+        product *= self.alpha;
+        if operands.operands.len() > 2 {
+            let added = operands.floats(2)?;
+            product.scaled_add(self.beta, &added.broadcast((rows, columns))?);
+        }
+        Some(Array::Floats(product.into_dyn()))
+    }
+}
+
 impl Operator for Gemm {
     const NAME: &'static str = "Gemm";
     const VERSIONS: &'static [i64] = &[1, 6, 7, 9, 11, 13];
     const INPUTS: (usize, usize) = (2, 3);
     const SINCE: i64 = 7;
+    const FOLD: Fold<Self> = Fold::Elements(Self::fold);
 
     fn since(&self, facts: &Facts<'_>) -> i64 {
         if facts.input(2).is_none() {

@@ -13,7 +13,7 @@ use crate::value::{Dim, Shape};
 pub struct MatMul;
 
 /// Most multiply-accumulates that folding one product may take.
-const MOST_WORK: usize = 1 << 24;
+pub(super) const MOST_WORK: usize = 1 << 25;
 
 impl MatMul {
     /// Folds the product of a stack of matrices and one matrix.

@@ -1,6 +1,6 @@
 //! What a run keeps of its network, as a plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use channels::{Analysis, Cut, GroupId, PrunePlan};
 use onnx_graph::{Graph, NodeId, Tensor, ValueId};
@@ -81,11 +81,14 @@ fn parameter(of: Planned<'_>, cut: &Cut, id: ValueId) -> Option<PlannedParameter
     let constant = given(of, name)?;
     let crop = cut.crops.get(&id);
     let crops: Vec<_> = crop.map_or(Vec::new(), |crop| crop.axes.iter().collect());
-    let origin = of.graph.origin(id);
-    let origin = origin.filter(|origin| !is_read(of.graph, &origin.name));
-    let origin = origin.and_then(|origin| {
+    let origin = of.graph.origin(id).and_then(|origin| {
         let axes = crops.iter().map(|(axis, _)| *origin.axes.get(*axis)?);
         Some((origin, axes.collect::<Option<Vec<usize>>>()?))
+    });
+    let origin = origin.filter(|(origin, places)| {
+        let moved = places.iter().copied().zip(crops.iter().map(|c| &c.1));
+        read_as_it_is(of.graph, cut, &origin.name)
+            .is_none_or(|own| own == moved.collect::<BTreeMap<_, _>>())
     });
     let (name, shape, places) = match origin {
         Some((origin, places)) => (&origin.name, &origin.dims[..], places),
@@ -109,13 +112,21 @@ fn parameter(of: Planned<'_>, cut: &Cut, id: ValueId) -> Option<PlannedParameter
     })
 }
 
-/// Whether a node reads a constant under this name, which then has other channels than one that is
-/// made of it.
-fn is_read(graph: &Graph, name: &str) -> bool {
-    let id = graph.find_value(name);
-    let id = id.filter(|&id| graph.constant(id).is_some());
+/// What is kept of the axes of a constant, if a node reads it under this name: it may be another part
+/// than that of a constant that is made of it.
+fn read_as_it_is<'a>(
+    graph: &Graph,
+    cut: &'a Cut,
+    name: &str,
+) -> Option<BTreeMap<usize, &'a Vec<usize>>> {
+    let id = graph.find_value(name)?;
+    graph.constant(id)?;
     let mut inputs = graph.nodes().iter().flat_map(|node| &node.inputs);
-    id.is_some() && inputs.any(|input| *input == id)
+    let axes = cut.crops.get(&id).into_iter().flat_map(|crop| &crop.axes);
+    let axes = axes.map(|(axis, keep)| (*axis, keep));
+    inputs
+        .any(|input| *input == Some(id))
+        .then(|| axes.collect())
 }
 
 fn removal(of: Planned<'_>, narrow: &Cut, group: GroupId) -> RemovedBranch {

@@ -492,3 +492,16 @@ fn a_normalised_weight_is_read_as_a_constant() {
     ];
     added(nodes, constants, &[2, 1, 2], &[6.0, -8.0, 10.0, 24.0]);
 }
+
+#[test]
+fn products_with_a_bias_and_paddings_of_weights_are_folded() {
+    let factors = [float("alpha", 0.5), float("beta", 2.0), int("transB", 1)];
+    let product = vec![node("Gemm", &["a", "b", "bias"], "c", &factors)];
+    let constants = ["a", "b"].map(|name| f32s(name, &[2, 3]));
+    let constants = [&constants[..], &[f32s("bias", &[2])]].concat();
+    added(product, constants, &[2, 2], &[9.0, 20.0, 18.0, 42.5]);
+    let padded = vec![node("Pad", &["w", "pads"], "c", &[])];
+    let constants = vec![f32s("w", &[2, 2]), i64s("pads", &[0, 1, 1, 0])];
+    let expected = [0.0, 1.0, 2.0, 0.0, 3.0, 4.0, 0.0, 0.0, 0.0];
+    added(padded, constants, &[3, 3], &expected);
+}
