@@ -1,5 +1,5 @@
-//! Networks with an operator that libtorch does not run. They are cut as others are, repaired as far
-//! as they run here, and scored by what ONNX Runtime computes of them on the device. They are
+//! Networks with an operator that libtorch does not run. They are cut as others are, repaired as
+//! far as they run here, and scored by what ONNX Runtime computes of them on the device. They are
 //! trained where all that they are compared by comes before that operator.
 
 use std::sync::Arc;
@@ -95,8 +95,8 @@ impl Untrainable {
         }))
     }
 
-    /// Finds out whether the part before the operator runs on several samples at once, where the file
-    /// fixes their number: it does if they give the same together and one by one.
+    /// Finds out whether the part before the operator runs on several samples at once, where the
+    /// file fixes their number: it does if they give the same together and one by one.
     pub fn try_batch(&mut self, graph: &Graph, train: &dyn Dataset, runtime: Runtime) {
         if self.batch.is_some() {
             self.is_repaired = batches(&front(graph), train, runtime);
