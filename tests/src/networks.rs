@@ -267,8 +267,8 @@ pub fn recurrent_model() -> Vec<u8> {
     net.finish(&[head])
 }
 
-/// A detector that suppresses boxes itself: `x [batch, 3, 16, 16]`, with an open batch where none is
-/// given, and the chosen boxes `chosen_out [boxes, 3]`.
+/// A detector that suppresses boxes itself: `x [batch, 3, 16, 16]`, with an open batch where none
+/// is given, and the chosen boxes `chosen_out [boxes, 3]`.
 ///
 /// # Panics
 /// Never, unless the graph is refused.

@@ -34,7 +34,7 @@ fn what_needs_a_training_is_refused_with_the_operator_that_does_not_run() {
     fs::write(run.sandbox.path("tiny.toml"), fisher).unwrap();
     let output = run.prune("npy:data", &[]);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
     let reason = "fisher needs a network that libtorch runs, and it does not run 'lstm' (LSTM)";
     assert!(stderr.contains(reason), "{stderr}");
 }

@@ -51,7 +51,8 @@ impl Graph {
     /// contain the batch are adapted.
     ///
     /// # Errors
-    /// [`GraphError::FixedBatch`] with the node that cannot be adapted, and the reason.
+    /// [`GraphError::FixedBatch`] with the node that cannot be adapted, and the reason;
+    /// [`GraphError::AlongBatch`] with a node that runs along the first axis.
     pub fn with_open_batch(mut self, symbol: &str) -> Result<(Self, Option<usize>), GraphError> {
         let Some(batch) = self.batch().and_then(Dim::known) else {
             return Ok((self, None));
@@ -203,9 +204,12 @@ impl Opening {
     }
 
     fn refused(&self, (node, op): (String, String), reason: String) -> GraphError {
+        let batch = self.batch;
+        if reason == ALONG {
+            return GraphError::AlongBatch { batch, node, op };
+        }
         GraphError::FixedBatch {
-            batch: self.batch,
-            along: reason == ALONG,
+            batch,
             node,
             op,
             reason,

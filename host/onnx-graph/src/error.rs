@@ -104,8 +104,18 @@ pub enum GraphError {
         op: String,
         /// Why it cannot take an open batch.
         reason: String,
-        /// Whether the node runs along the first axis, which then is no batch.
-        along: bool,
+    },
+    /// A node runs along the first axis, which then is no batch.
+    #[error(
+        "the batch is fixed at {batch} and cannot be opened at '{node}' ({op}): it runs along the images of the batch"
+    )]
+    AlongBatch {
+        /// The fixed size.
+        batch: usize,
+        /// The node.
+        node: String,
+        /// Its operator.
+        op: String,
     },
     /// A size given for an input does not fit the model.
     #[error(transparent)]

@@ -284,7 +284,7 @@ pub(crate) fn load_network(
     let fixed = graph.batch().and_then(|batch| batch.known());
     let (graph, batch, unopened) = match graph.clone().with_open_batch("N") {
         Ok((graph, batch)) => (graph, batch, None),
-        Err(e @ GraphError::FixedBatch { along: true, .. }) => {
+        Err(e @ GraphError::AlongBatch { .. }) => {
             return Err(unfit(format!("{e}; {NO_BATCH}")));
         }
         Err(e) => {

@@ -1,5 +1,5 @@
-//! Networks with an operator that libtorch does not run. They are cut as others are, repaired as far
-//! as they run here, and scored by what ONNX Runtime computes of them on the device. They are
+//! Networks with an operator that libtorch does not run. They are cut as others are, repaired as
+//! far as they run here, and scored by what ONNX Runtime computes of them on the device. They are
 //! trained where all that they are compared by comes before that operator.
 
 use std::sync::Arc;
@@ -56,19 +56,22 @@ impl Untrainable {
             return Ok(None);
         };
         let before = front(graph);
-        let pinned = |id: &&ValueId| is_pinned(&model.analysis, **id);
         let chosen = chosen_by_data(graph);
         let keeps_rows = |id: &&ValueId| !chosen[id.index()];
         let mut compared = comparable(graph, graph.outputs().iter().filter(keeps_rows));
         if compared.is_empty() {
-            compared = comparable(graph, before.outputs().iter().filter(pinned));
+            let is_one = |id: ValueId| {
+                let keeps = !chosen[id.index()] && is_pinned(&model.analysis, id);
+                keeps && !comparable(graph, [id].iter()).is_empty()
+            };
+            compared = comparable(graph, last_values(graph, is_one).iter());
         }
         if compared.is_empty() {
             compared = comparable(graph, graph.outputs().iter());
         }
         if compared.is_empty() {
             let reason = format!(
-                "libtorch does not run {stop}, and neither an output nor a value before it has a row of floats of known \
+                "libtorch does not run {stop}, and neither an output nor a value before one has a row of floats of known \
                  size for each sample, by which pruned networks could be compared"
             );
             let model = model.name.clone();
@@ -95,8 +98,8 @@ impl Untrainable {
         }))
     }
 
-    /// Finds out whether the part before the operator runs on several samples at once, where the file
-    /// fixes their number: it does if they give the same together and one by one.
+    /// Finds out whether the part before the operator runs on several samples at once, where the
+    /// file fixes their number: it does if they give the same together and one by one.
     pub fn try_batch(&mut self, graph: &Graph, train: &dyn Dataset, runtime: Runtime) {
         if self.batch.is_some() {
             self.is_repaired = batches(&front(graph), train, runtime);
@@ -274,6 +277,27 @@ fn comparable<'g>(graph: &Graph, ids: impl Iterator<Item = &'g ValueId>) -> Vec<
     ids.filter(rows)
         .filter_map(|&id| Placed::of(graph, id))
         .collect()
+}
+
+/// The last values before the outputs of which this holds.
+fn last_values(graph: &Graph, holds: impl Fn(ValueId) -> bool) -> Vec<ValueId> {
+    let producers = graph.producers();
+    let mut seen = vec![false; graph.values().len()];
+    let mut open: Vec<ValueId> = graph.outputs().iter().rev().copied().collect();
+    let mut found = Vec::new();
+    while let Some(id) = open.pop() {
+        if std::mem::replace(&mut seen[id.index()], true) {
+            continue;
+        }
+        let Some(producer) = producers[id.index()] else {
+            continue;
+        };
+        match holds(id) {
+            true => found.push(id),
+            false => open.extend(graph.node(producer).inputs.iter().rev().flatten()),
+        }
+    }
+    found
 }
 
 /// Whether the data decides which rows each value has and in which order, as behind a suppression

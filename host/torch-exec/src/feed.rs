@@ -89,8 +89,8 @@ impl Feed {
     }
 }
 
-/// The rows of a batch in the shape of an input, with the batch on its axis. What does not fit stays as it is: the first
-/// operator that reads it names the sizes.
+/// The rows of a batch in the shape of an input, with the batch on its axis. What does not fit
+/// stays as it is: the first operator that reads it names the sizes.
 fn shaped(rows: &Tensor, port: &Port) -> Result<Tensor, TchError> {
     let (Some(dims), Some(&count)) = (&port.dims, rows.size().first()) else {
         return Ok(rows.shallow_clone());

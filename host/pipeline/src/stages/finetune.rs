@@ -312,8 +312,8 @@ fn distilled(
     }
 }
 
-/// The settings for batches of `held` samples, where memory does not hold the `configured` ones: the
-/// learning rate is smaller in proportion (Goyal et al., arXiv 1706.02677).
+/// The settings for batches of `held` samples, where memory does not hold the `configured` ones:
+/// the learning rate is smaller in proportion (Goyal et al., arXiv 1706.02677).
 fn fitted(mut settings: FinetuneConfig, (held, configured): (usize, usize)) -> FinetuneConfig {
     settings.sgd.lr *= (held as f64 / configured.max(1) as f64).min(1.0);
     settings

@@ -1,5 +1,5 @@
-//! What a network loses with the units of each group, where libtorch does not run it: measured on the
-//! device, by the network that lacks the less important half of one group.
+//! What a network loses with the units of each group, where libtorch does not run it: measured on
+//! the device, by the network that lacks the less important half of one group.
 
 use channels::{PrunePlan, Scores, apply, cut};
 

@@ -48,8 +48,8 @@ pub(crate) fn head_of(graph: &Graph, output: ValueId) -> ValueId {
     softmax.and_then(|n| n.input(0)).unwrap_or(output)
 }
 
-/// The axis of an output, its batch in front, that holds channels or classes, where no softmax tells: the last of two,
-/// the shorter one behind the batch of three, the second of more.
+/// The axis of an output, its batch in front, that holds channels or classes, where no softmax
+/// tells: the last of two, the shorter one behind the batch of three, the second of more.
 #[must_use]
 pub fn class_axis(graph: &Graph, output: ValueId) -> usize {
     let shape = graph.sample_shape(output).unwrap_or_default();

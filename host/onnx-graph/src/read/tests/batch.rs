@@ -151,10 +151,7 @@ fn an_axis_that_a_recurrent_layer_steps_along_is_no_batch() {
     let constants = || vec![images("w", &[1, 6, 6], true), images("r", &[1, 6, 2], true)];
     let fixed = model(17, &["9", "4", "6"], nodes(), constants());
     let error = load(&fixed).unwrap().with_open_batch("N").unwrap_err();
-    assert!(
-        matches!(error, GraphError::FixedBatch { along: true, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, GraphError::AlongBatch { .. }), "{error}");
     let open = load(&model(17, &["T", "4", "6"], nodes(), constants())).unwrap();
     assert!(open.steps_along_batch().is_some());
     let other = load(&model(17, &["9", "N", "6"], nodes(), constants())).unwrap();
