@@ -112,8 +112,8 @@ impl Net {
         self.push(opaque(name, attributes), inputs)
     }
 
-    /// Appends a node whose inputs and outputs may be omitted; returns the outputs. The writer omits
-    /// a first output of this name that nothing reads.
+    /// Appends a node whose inputs and outputs may be omitted; returns the outputs. The writer
+    /// omits a first output of this name that nothing reads.
     pub fn node_of(
         &mut self,
         op: Opaque,

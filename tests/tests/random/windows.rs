@@ -201,7 +201,8 @@ impl Net {
         self.x = self.node(name, &epsilon, &[self.x, scale, bias]);
     }
 
-    /// With a scale and a bias for each group in older operator sets, for each channel in newer ones.
+    /// With a scale and a bias for each group in older operator sets, for each channel in newer
+    /// ones.
     fn normalise_grouped(&mut self, name: &str) {
         let groups = if self.channels.is_multiple_of(2) {
             2

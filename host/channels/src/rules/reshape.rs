@@ -188,8 +188,8 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Whether a layer over images, or a fully connected one over vectors, reads `axis` of a value as its
-/// channels.
+/// Whether a layer over images, or a fully connected one over vectors, reads `axis` of a value as
+/// its channels.
 fn is_read(cx: &Context<'_>, value: ValueId, axis: usize) -> bool {
     let mut visited: BTreeSet<ValueId> = BTreeSet::new();
     let mut next = vec![(value, axis)];

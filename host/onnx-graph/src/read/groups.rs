@@ -1,6 +1,6 @@
-//! [GroupNormalization](https://onnx.ai/onnx/operators/onnx__GroupNormalization.html) of the operator
-//! sets 18 to 20, with scale and bias per group, is read as a normalisation of instances, whose
-//! channels are the groups. By its specification it computes that.
+//! [GroupNormalization](https://onnx.ai/onnx/operators/onnx__GroupNormalization.html) of the
+//! operator sets 18 to 20, with scale and bias per group, is read as a normalisation of instances,
+//! whose channels are the groups. By its specification it computes that.
 
 use super::rewrite::Rewrite;
 use crate::proto::{AttributeProto, NodeProto, plain};

@@ -112,8 +112,8 @@ fn parameter(of: Planned<'_>, cut: &Cut, id: ValueId) -> Option<PlannedParameter
     })
 }
 
-/// What is kept of the axes of a constant, if a node reads it under this name: it may be another part
-/// than that of a constant that is made of it.
+/// What is kept of the axes of a constant, if a node reads it under this name: it may be another
+/// part than that of a constant that is made of it.
 fn read_as_it_is<'a>(
     graph: &Graph,
     cut: &'a Cut,
