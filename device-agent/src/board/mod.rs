@@ -1,7 +1,7 @@
 //! A bare-metal board behind a debug probe: the agent's second runtime beside ONNX Runtime.
 //!
-//! A worker opens the probe ([`probe`]; [`told`] hears the version of its firmware), finds the chip
-//! ([`chip`]) and reads its serial number ([`identity`]), moves the firmware to its memory
+//! A worker opens the probe ([`probe`]; [`probe_log`] finds the version of its firmware), finds the
+//! chip ([`chip`]) and reads its serial number ([`identity`]), moves the firmware to its memory
 //! ([`firmware`]), checks that the network fits ([`layout`]), writes the firmware unless it is
 //! there ([`writing`]) and starts it ([`session`]), sets and verifies the clock ([`clock`]), and
 //! lets the firmware run a network's plan ([`mailbox`] has the commands, [`link`] the core).
@@ -21,8 +21,8 @@ mod layout;
 mod link;
 mod mailbox;
 mod probe;
+mod probe_log;
 mod session;
-mod told;
 mod writing;
 
 pub use chip::Chip;

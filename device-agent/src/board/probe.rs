@@ -10,7 +10,7 @@ use agent_protocol::PluggedProbe;
 use probe_rs::probe::list::{Accessibility, Lister, ProbeListItem};
 use probe_rs::probe::{DebugProbeSelector, Probe, WireProtocol};
 
-use super::{BoardFault, told};
+use super::{BoardFault, probe_log};
 
 /// The identity of a Black Magic Probe, which alone is reached over TCP.
 const BLACK_MAGIC: (u16, u16) = (0x1d50, 0x6018);
@@ -25,7 +25,7 @@ pub struct Opened {
     pub probe: Probe,
     /// Its driver's name.
     pub name: String,
-    /// The version of its firmware, if the driver has told it.
+    /// The version of its firmware, if the driver has logged it.
     pub firmware: Option<String>,
     /// Held as long as the probe is used.
     pub lock: File,
@@ -66,7 +66,7 @@ pub fn open(address: &str, folder: &Path) -> Result<Opened, BoardFault> {
         selector: address.to_owned(),
         detail: chain(error),
     };
-    let (opened, firmware) = told::listen(|| Lister::new().open(selector));
+    let (opened, firmware) = probe_log::listen(|| Lister::new().open(selector));
     let mut probe = opened.map_err(|error| failed(&error))?;
     // The driver of the Black Magic Probe has no default.
     probe

@@ -16,7 +16,7 @@ use super::link::{HALT, PC, SP, check_running, core, lost};
 use super::mailbox::{ANSWER_WORDS, Answer, Command, Counter, PROTOCOL};
 use super::probe::chain;
 use super::writing::{flash, write_firmware};
-use super::{BoardFault, clock, identity, probe, told};
+use super::{BoardFault, clock, identity, probe, probe_log};
 
 /// How long the firmware may take to fill in its block after its start: an emulated board beside
 /// other work takes seconds.
@@ -87,7 +87,7 @@ impl Attached {
         let chip = Chip::find(spec)?;
         let opened = probe::open(&spec.probe, locks)?;
         // Some drivers read it only when they attach.
-        let (attached, told) = told::listen(|| attach(opened.probe, spec, &chip));
+        let (attached, logged) = probe_log::listen(|| attach(opened.probe, spec, &chip));
         let mut session = attached?;
         let origins = chip.origins(spec.firmware, FIRMWARE_CODE_IN_RAM_BYTES);
         let cpuid = core(&mut session, "reading the core's identity")?
@@ -103,7 +103,7 @@ impl Attached {
             spec: spec.clone(),
             chip,
             probe: opened.name,
-            probe_firmware: opened.firmware.or(told),
+            probe_firmware: opened.firmware.or(logged),
             lock: opened.lock,
         })
     }

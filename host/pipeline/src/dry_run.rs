@@ -49,10 +49,11 @@ pub struct RunPlan {
     pub checked: Vec<PlanLine>,
     /// The stages in their order.
     pub stages: Vec<PlanLine>,
-    /// Images that pass through the trainings of the run, forwards and backwards.
-    pub training_images: u64,
-    /// About how long the trainings take, by timing a few steps, seconds.
-    pub training_seconds: f64,
+    /// Images that pass through the trainings of the run, forwards and backwards; unknown for a
+    /// network that libtorch runs in part.
+    pub training_images: Option<u64>,
+    /// About how long the trainings take, by timing a few steps, seconds; likewise.
+    pub training_seconds: Option<f64>,
     /// The most worker processes that the run measures in: a candidate is measured in one.
     pub measurements: u64,
     /// About how long these take, by timing one, seconds. Candidates that the latency model
@@ -111,13 +112,16 @@ pub fn dry_run(
         line("budget", budget),
         line("training", format!("on {}", config.train_on)),
     ];
-    let training_images = planned.training_images();
-    let rate = planned.images_per_second(runtime.device)?;
+    let training_images = (!planned.is_partial()).then(|| planned.training_images());
+    let seconds = |images: u64| -> Result<f64, PipelineError> {
+        let rate = planned.images_per_second(runtime.device)?;
+        Ok(images as f64 / rate.max(f64::MIN_POSITIVE))
+    };
     Ok(RunPlan {
         checked,
         stages: planned.stages(),
         training_images,
-        training_seconds: training_images as f64 / rate.max(f64::MIN_POSITIVE),
+        training_seconds: training_images.map(seconds).transpose()?,
         measurements,
         measuring_seconds: measurements as f64 * one.as_secs_f64(),
     })
@@ -212,9 +216,6 @@ impl Planned<'_> {
     }
 
     fn images_per_second(&self, device: Device) -> Result<f64, PipelineError> {
-        if self.is_untrainable() {
-            return Ok(f64::INFINITY);
-        }
         let batch = self.config.batch.min(self.inputs.splits.train.len()).max(1);
         let typical = self.cut(&self.space.uniform(TYPICAL_KEEP).0)?;
         let times = train::step_times(&typical, self.inputs.model.input, batch, device)?;
@@ -222,8 +223,8 @@ impl Planned<'_> {
         Ok(batch as f64 / fastest.max(1e-9))
     }
 
-    /// Whether libtorch does not run the network, so that nothing is trained.
-    fn is_untrainable(&self) -> bool {
+    /// Whether libtorch runs a part of the network only.
+    fn is_partial(&self) -> bool {
         torch_exec::first_stop(&self.inputs.model.graph).is_some()
     }
 
@@ -289,9 +290,6 @@ impl Planned<'_> {
 
     fn training_images(&self) -> u64 {
         let config = self.config;
-        if self.is_untrainable() {
-            return 0;
-        }
         let joint = if needs_joint_training(config) {
             config.joint.epochs
         } else {
@@ -357,7 +355,7 @@ impl Planned<'_> {
             );
         }
         let (halved, epochs) = (self.halved(), config.result.halving.epochs);
-        if halved > 0 && !self.is_untrainable() {
+        if halved > 0 && !self.is_partial() {
             add(
                 "short fine-tuning",
                 format!("{halved} candidates, {epochs} epochs each"),
@@ -372,7 +370,7 @@ impl Planned<'_> {
         add(
             "fine-tuning",
             match self.tuned() {
-                _ if self.is_untrainable() => {
+                _ if self.is_partial() => {
                     "of the part that libtorch runs, where that is all that is compared".into()
                 }
                 1 => format!("1 network, {epochs} epochs"),

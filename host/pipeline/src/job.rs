@@ -35,7 +35,8 @@ pub(crate) struct Job {
     pub options: ExecOptions,
     pub seed: u64,
     pub kind: Kind,
-    /// Networks as ONNX files: the run's own, then those of the kind. They are sent beside this
+    /// Networks as ONNX files: the run's own, then those of the kind (of a fine-tuning, the network
+    /// to train and, where it has integers, the same in floats). They are sent beside this
     /// description.
     #[serde(skip)]
     pub networks: Vec<Vec<u8>>,

@@ -43,6 +43,7 @@ mod on_device;
 mod operators;
 mod pace;
 mod pack;
+mod partial;
 mod plan;
 mod precision;
 mod predict;
@@ -60,7 +61,6 @@ mod store;
 mod summary;
 mod task;
 mod tuning;
-mod untrainable;
 mod work;
 
 pub use apply::{Applied, ApplyRequest, Keep, apply};

@@ -23,10 +23,10 @@ use crate::fitting::{Fitting, augmentation};
 use crate::for_board::{StandIn, for_board, stand_in};
 use crate::inputs::{Inputs, searched_space};
 use crate::model::{LoadedModel, has_batch_norm, hex_sha256, lacks_batch_norm};
+use crate::partial::Partial;
 use crate::precision::{OpenPrecision, Ranges};
 use crate::progress::Reporter;
 use crate::task;
-use crate::untrainable::Untrainable;
 
 /// The inputs of the stages.
 pub(crate) struct Prepared {
@@ -70,7 +70,7 @@ pub(crate) struct Prepared {
     /// The network that others are measured beside where the board cannot run the original.
     pub stand_in: Option<StandIn>,
     /// What the run does where libtorch does not run the network.
-    pub untrainable: Option<Untrainable>,
+    pub partial: Option<Partial>,
     /// Whether the given network is in floats, and this run quantised it.
     pub is_quantised_here: bool,
     /// The parts whose precision the search decides. A configuration has an entry for each after
@@ -150,11 +150,11 @@ impl Prepared {
         };
         let fits = Fitting::new(config, &model, kind);
         let train = splits.train.as_ref();
-        let mut untrainable = Untrainable::of(&model)?;
-        if let Some(of) = &mut untrainable {
+        let mut partial = Partial::of(&model)?;
+        if let Some(of) = &mut partial {
             of.try_batch(&model.graph, train, exact);
         }
-        let (task, line) = match &untrainable {
+        let (task, line) = match &partial {
             None => task::settled(config, &model, kind, train, exact)?,
             Some(of) => {
                 task::check_untrained(config, &of.stop)?;
@@ -165,7 +165,7 @@ impl Prepared {
             }
         };
         line.iter().for_each(|line| reporter.note(line));
-        let graph = match &untrainable {
+        let graph = match &partial {
             Some(of) => {
                 reporter.note(&of.words());
                 model.graph.clone()
@@ -200,7 +200,7 @@ impl Prepared {
         let mut prepared = Self {
             open: None,
             stand_in: None,
-            untrainable,
+            partial,
             is_quantised_here: board.is_some() && !had_integers,
             board,
             scheme,

@@ -100,7 +100,7 @@ pub(crate) fn training_setup(
     work: &mut Work<'_>,
     prepared: &mut Prepared,
 ) -> Result<(), PipelineError> {
-    if prepared.untrainable.is_some() {
+    if prepared.partial.is_some() {
         return Ok(());
     }
     let batch = work.config.batch.min(prepared.fits.batch);
@@ -203,7 +203,7 @@ pub(crate) fn tried(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), Pipe
         return Ok(());
     }
     match prepared.kind {
-        _ if prepared.untrainable.is_some() => {}
+        _ if prepared.partial.is_some() => {}
         TaskKind::Classification => classifies(work, prepared)?,
         // It follows itself exactly.
         TaskKind::Follow => {}

@@ -29,7 +29,7 @@ pub(crate) struct Tuning<'a> {
 
 /// The networks of a training.
 #[derive(Clone, Copy)]
-pub(crate) struct Lesson<'a> {
+pub(crate) struct Networks<'a> {
     pub student: &'a Graph,
     /// The student before its weights became integers.
     pub floats: Option<&'a Graph>,
@@ -63,7 +63,7 @@ impl<'a> Tuning<'a> {
     pub fn run(
         &self,
         stage: &str,
-        lesson: Lesson<'_>,
+        networks: Networks<'_>,
         reporter: &mut dyn Reporter,
     ) -> Result<Graph, PipelineError> {
         let config = LoaderConfig {
@@ -76,8 +76,8 @@ impl<'a> Tuning<'a> {
         };
         let loader = Loader::new(Arc::clone(self.train), config)?;
         let job = TrainJob {
-            graph: lesson.student,
-            floats: lesson.floats,
+            graph: networks.student,
+            floats: networks.floats,
             task: &Classification,
             loader: &loader,
             config: &self.settings,
@@ -87,7 +87,7 @@ impl<'a> Tuning<'a> {
             checkpoint: Some(&self.checkpoint),
         };
         let teacher = TeacherSetup {
-            graph: lesson.teacher,
+            graph: networks.teacher,
             features: &[],
         };
         let mut line = String::new();

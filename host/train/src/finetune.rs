@@ -19,7 +19,7 @@ use crate::rounding::Weights;
 use crate::sgd::{Sgd, SgdConfig};
 use crate::synced::{AcrossTeam, over_all};
 use crate::task::Task;
-use crate::teacher::{FeaturePair, Teacher, TeacherSetup, mixed_loss};
+use crate::teacher::{FeaturePair, Teacher, TeacherSetup, mixed_loss, reads_teacher};
 use crate::training::{Completion, Schedule, Steps, loader_identity, tensors};
 use crate::{TrainError, checkpoint, materialise};
 
@@ -152,7 +152,9 @@ impl<'a> Tuning<'a> {
             }
             _ => Vec::new(),
         };
-        let teacher = Teacher::new(teacher.map(|t| t.graph), task, losses, runtime)?;
+        let teacher = teacher.filter(|_| reads_teacher(task, losses));
+        let teacher = teacher.map(|of| Teacher::new(of.graph, task, runtime));
+        let teacher = teacher.transpose()?;
         Ok(Self {
             stage,
             task,

@@ -26,7 +26,7 @@ use crate::pruning_net::PruningNet;
 use crate::sgd::{Sgd, SgdConfig};
 use crate::synced::{AcrossTeam, over_all};
 use crate::task::{Classification, Task as _};
-use crate::teacher::{FeaturePair, Teacher, mixed_loss};
+use crate::teacher::{FeaturePair, Teacher, mixed_loss, reads_teacher};
 use crate::training::{Completion, Schedule, Steps, loader_identity, share_correct};
 use crate::{TrainError, checkpoint, materialise};
 
@@ -177,12 +177,10 @@ impl JointState {
         let mut teacher = None;
         if setup.net.start == Start::Warm {
             config.sgd.lr = config.warm_lr;
-            let mut needed = config.loss_weights();
-            if config.stagewise {
-                // The stages read it even if no loss does.
-                needed.features = needed.features.max(1.0);
+            // The stages read it even if no loss does.
+            if config.stagewise || reads_teacher(&Classification, config.loss_weights()) {
+                teacher = Some(Teacher::new(graph, &Classification, setup.runtime)?);
             }
-            teacher = Teacher::new(Some(graph), &Classification, needed, setup.runtime)?;
         }
         let identity = (
             materialise::graph_fingerprint(graph),

@@ -27,25 +27,12 @@ pub(crate) struct Teacher {
 }
 
 impl Teacher {
-    /// Compiles the teacher, if there is one and the loss uses it.
-    pub fn new(
-        graph: Option<&Graph>,
-        task: &dyn Task,
-        weights: LossWeights,
-        runtime: Runtime,
-    ) -> Result<Option<Self>, TrainError> {
-        let compile = |graph: &Graph| {
-            Ok(Self {
-                network: Network::for_task(graph, task, runtime.options)?,
-                params: Params::with_options(graph, runtime.device, &runtime.options)?,
-            })
-        };
-        graph
-            .filter(|_| {
-                task.follows_original() || weights.distil.share > 0.0 || weights.features > 0.0
-            })
-            .map(compile)
-            .transpose()
+    /// Compiles the teacher.
+    pub fn new(graph: &Graph, task: &dyn Task, runtime: Runtime) -> Result<Self, TrainError> {
+        Ok(Self {
+            network: Network::for_task(graph, task, runtime.options)?,
+            params: Params::with_options(graph, runtime.device, &runtime.options)?,
+        })
     }
 
     /// Returns the heads and the values `taps` for `images`, without gradients.
@@ -53,6 +40,11 @@ impl Teacher {
         let mode = NormMode::Running;
         tch::no_grad(|| self.network.outputs(images, &self.params, None, mode, taps))
     }
+}
+
+/// Whether the loss of a task reads a teacher.
+pub(crate) fn reads_teacher(task: &dyn Task, weights: LossWeights) -> bool {
+    task.follows_original() || weights.distil.share > 0.0 || weights.features > 0.0
 }
 
 /// A student's value and the teacher's value that it follows on the kept channels.

@@ -4,37 +4,18 @@
 mod common;
 
 use channels::{PrunePlan, apply, cut};
-use common::{Subject, data, loader, network, subject};
+use common::{Subject, data, subject, trained};
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Tensor as Constant};
 use torch_exec::{Device, NormMode, Params, Program, Tensor, calibrate_norms, no_grad};
 use train::{
-    Calibration, Classification, Evaluator, EvaluatorConfig, FinetuneConfig, Runtime, SgdConfig,
-    Silent, TrainJob, evaluate, materialise, recalibrate, reference_outputs, train_plain,
+    Calibration, Evaluator, EvaluatorConfig, Runtime, evaluate, materialise, recalibrate,
+    reference_outputs,
 };
 
 /// Returns a trained network with the statistics of other images but an unchanged function.
 fn shifted() -> Graph {
-    let config = FinetuneConfig {
-        epochs: 6,
-        sgd: SgdConfig {
-            lr: 0.05,
-            ..SgdConfig::default()
-        },
-        ..FinetuneConfig::default()
-    };
-    let job = TrainJob {
-        task: &Classification,
-        graph: &network(5),
-        floats: None,
-        loader: &loader(192, 16),
-        config: &config,
-        runtime: Runtime::default(),
-        seed: 1,
-        team: None,
-        checkpoint: None,
-    };
-    let (mut graph, _) = train_plain(&job, &mut Silent).unwrap();
+    let mut graph = trained();
     let norms: Vec<_> = graph
         .nodes()
         .iter()

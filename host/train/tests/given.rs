@@ -79,7 +79,7 @@ fn a_classifier_is_scored_alike_with_and_without_a_softmax() {
 }
 
 #[test]
-fn fidelity_is_the_same_whoever_computes_outputs() {
+fn fidelity_does_not_depend_on_where_outputs_are_computed() {
     for has_softmax in [false, true] {
         let (original, _) = networks(has_softmax);
         let train = splits().train;

@@ -288,19 +288,20 @@ fn difference(a: &Graph, b: &Graph) -> f64 {
     f64::from(distance / largest(&mut a.iter().copied()))
 }
 
-#[test]
-fn what_the_kept_channels_can_express_is_recovered_for_every_kind_of_layer() {
-    let images = data(200, 1);
-    for (name, reader) in READERS {
-        let graph = build(reader);
-        let analysis = analyse(&graph).unwrap();
-        let order: Vec<Vec<usize>> = analysis
-            .groups()
-            .iter()
-            .map(|g| (0..g.channels).collect())
-            .collect();
+/// A network without half of the channels of one group, before and after the repair.
+struct Halved {
+    cut: Graph,
+    repaired: Graph,
+    not_refitted: Vec<String>,
+}
+
+impl Halved {
+    fn of(graph: &Graph) -> Self {
+        let analysis = analyse(graph).unwrap();
+        let groups = analysis.groups().iter();
+        let order: Vec<Vec<usize>> = groups.map(|g| (0..g.channels).collect()).collect();
         let prunable = Prunable {
-            graph: &graph,
+            graph,
             analysis: &analysis,
             order: &order,
         };
@@ -311,20 +312,36 @@ fn what_the_kept_channels_can_express_is_recovered_for_every_kind_of_layer() {
             ridge: 1e-9,
             ..RepairConfig::default()
         };
+        let images = data(200, 1);
         let repairer = Repairer::new(prunable, &*images, &config, Runtime::default()).unwrap();
-        let cut = prunable.cut(&widths).unwrap();
-        let before = difference(&graph, &channels::apply(&graph, &cut).unwrap());
         let repaired = repairer.repair(&widths).unwrap();
-        assert_eq!(repaired.not_refitted(), Vec::<String>::new(), "{name}");
-        let after = difference(&graph, &repaired.graph().unwrap());
-        assert!(before > 0.05, "{name}: the cut alone is off by {before}");
-        assert!(after < 2e-3, "{name}: off by {after}, by {before} before");
+        Self {
+            cut: channels::apply(graph, &prunable.cut(&widths).unwrap()).unwrap(),
+            not_refitted: repaired.not_refitted(),
+            repaired: repaired.graph().unwrap(),
+        }
+    }
+}
+
+/// Checks that a repair recovers what a cut loses.
+fn check_recovered(name: &str, original: &Graph, cut: &Graph, repaired: &Graph) {
+    let (before, after) = (difference(original, cut), difference(original, repaired));
+    assert!(before > 0.05, "{name}: the cut alone is off by {before}");
+    assert!(after < 2e-3, "{name}: off by {after}, by {before} before");
+}
+
+#[test]
+fn what_the_kept_channels_can_express_is_recovered_for_every_kind_of_layer() {
+    for (name, reader) in READERS {
+        let graph = build(reader);
+        let halved = Halved::of(&graph);
+        assert_eq!(halved.not_refitted, Vec::<String>::new(), "{name}");
+        check_recovered(name, &graph, &halved.cut, &halved.repaired);
     }
 }
 
 #[test]
 fn layers_before_an_operator_that_does_not_run_are_repaired() {
-    let images = data(200, 1);
     // CastLike does not run in libtorch.
     let graph = build(|net, x| {
         let y = net.conv("reader", x, 6, &PLAIN);
@@ -338,31 +355,10 @@ fn layers_before_an_operator_that_does_not_run_are_repaired() {
         net.push("stop", op, &[y, like])
     });
     assert_eq!(torch_exec::first_stop(&graph).unwrap().node, "stop");
-    let analysis = analyse(&graph).unwrap();
-    let groups = analysis.groups().iter();
-    let order: Vec<Vec<usize>> = groups.map(|g| (0..g.channels).collect()).collect();
-    let prunable = Prunable {
-        graph: &graph,
-        analysis: &analysis,
-        order: &order,
-    };
-    let mut widths: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
-    let pruned = analysis.groups().iter().position(|g| g.name == "pruned");
-    widths[pruned.unwrap()] = CHANNELS / 2;
-    let config = RepairConfig {
-        ridge: 1e-9,
-        ..RepairConfig::default()
-    };
-    let repairer = Repairer::new(prunable, &*images, &config, Runtime::default()).unwrap();
-    let repaired = repairer.repair(&widths).unwrap().graph().unwrap();
-    let original = torch_exec::front(&graph);
-    let cut = channels::apply(&graph, &prunable.cut(&widths).unwrap()).unwrap();
-    let before = difference(&original, &torch_exec::front(&cut));
-    let after = difference(&original, &torch_exec::front(&repaired));
-    assert!(
-        before > 0.05 && after < 2e-3,
-        "{before} before, {after} after"
-    );
+    let halved = Halved::of(&graph);
+    let [original, cut, repaired] =
+        [&graph, &halved.cut, &halved.repaired].map(|of| torch_exec::front(of));
+    check_recovered("the front", &original, &cut, &repaired);
 }
 
 #[test]

@@ -6,9 +6,8 @@ use common::{Subject, data, joint_config, loader, subject};
 use tch::{Device, Tensor};
 use torch_exec::WeightSource;
 use train::{
-    Completion, Evaluator, EvaluatorConfig, FinetuneConfig, JointConfig, JointSetup, JointState,
-    NetWeights, PruningNetConfig, Runtime, SgdConfig, Silent, Start, TrainError, train_joint,
-    train_plain,
+    Completion, Evaluator, EvaluatorConfig, JointConfig, JointSetup, JointState, NetWeights,
+    PruningNetConfig, Runtime, SgdConfig, Silent, Start, TrainError, train_joint,
 };
 
 fn shared() -> PruningNetConfig {
@@ -28,19 +27,10 @@ fn stagewise(epochs: usize) -> JointConfig {
 
 /// A trained network with its groups.
 fn trained() -> Subject {
-    let config = FinetuneConfig {
-        epochs: 6,
-        sgd: SgdConfig {
-            lr: 0.05,
-            ..SgdConfig::default()
-        },
-        ..FinetuneConfig::default()
-    };
-    let subject = subject();
-    let loader = loader(192, 16);
-    let job = common::job(&subject.graph, &loader, &config);
-    let (graph, _) = train_plain(&job, &mut Silent).unwrap();
-    Subject { graph, ..subject }
+    Subject {
+        graph: common::trained(),
+        ..subject()
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Operators on integers with scales. Their results have steps, on either side of which sums in
-//! another order may fall, so they only shift a value a little.
+//! Operators on integers with scales. Their results are rounded, and sums in another order may be
+//! rounded the other way, so these operators only shift a value a little.
 
 use onnx_graph::{AttributeValue, TensorData, ValueId};
 use rand::RngExt;

@@ -39,7 +39,7 @@ impl<'a> Columns<'a> {
         false
     }
 
-    /// Writes the column of pixel `slot`, 0 or 1, of which a window covers some rows.
+    /// Writes the column of pixel `slot`, 0 or 1, from the rows that its window covers.
     pub fn rows(&mut self, slot: usize, rows: Rows<'_>) {
         let start = slot * self.len;
         let column = self.bytes.get_mut(start..start + self.len);

@@ -107,7 +107,7 @@ impl<'a> Columns<'a> {
         rows.len.is_multiple_of(4) && rows::extend(rows, halves)
     }
 
-    /// Writes the column of pixel `slot`, 0 or 1, of which a window covers some rows.
+    /// Writes the column of pixel `slot`, 0 or 1, from the rows that its window covers.
     #[inline(never)]
     pub fn rows(&mut self, slot: usize, rows: Rows<'_>) {
         let (halves, staged) = self.parts();

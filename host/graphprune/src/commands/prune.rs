@@ -109,11 +109,16 @@ fn describe(options: &RunOptions) -> anyhow::Result<ExitCode> {
     plan.checked.iter().for_each(line);
     say!("\nthe run would do");
     plan.stages.iter().for_each(line);
+    let trainings = match (plan.training_images, plan.training_seconds) {
+        (Some(images), Some(seconds)) => format!(
+            "{images} images pass through its trainings: about {} min",
+            (seconds / 60.0).ceil()
+        ),
+        _ => "The time of trainings is not estimated, as libtorch runs the network in part".into(),
+    };
     say!(
-        "\n{} images pass through its trainings: about {} min. At most {} processes measure: about {} min, and less where the \
-         latency model is sure. Nothing was started.",
-        plan.training_images,
-        (plan.training_seconds / 60.0).ceil(),
+        "\n{trainings}. At most {} processes measure: about {} min, and less where the latency model is sure. Nothing was \
+         started.",
         plan.measurements,
         (plan.measuring_seconds / 60.0).ceil()
     );

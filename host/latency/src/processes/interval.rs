@@ -88,7 +88,7 @@ fn half_over_stretches(logarithms: &[f64]) -> f64 {
 /// before them. From eight values on, the half of the interval is the root of the sum of two
 /// squares: Student's half over the values, widened where neighbours are correlated, and that over
 /// the means of four stretches, which shows a slower drift. Either alone was too narrow on recorded
-/// series (`host/docs/figures.md`).
+/// series (`host/docs/decisions.md`).
 pub fn over_processes(values: &[f64]) -> Option<Interval> {
     let logarithms = Logarithms::of(values)?;
     let mean = logarithms.mean;

@@ -11,7 +11,7 @@ use super::rounding::Rounding;
 use super::weights::Weights;
 use crate::error::PipelineError;
 use crate::progress::{Reporter, StopFlag};
-use crate::tuning::{Lesson, Tuning};
+use crate::tuning::{Networks, Tuning};
 
 /// The share of the weights that a round leaves at least.
 const KEPT: f64 = 0.8;
@@ -42,12 +42,12 @@ impl Retraining<'_> {
             let sparse = self.sparse(&graph, density)?;
             let stage = format!("retraining, round {round} of {}", before_the_last.len());
             let training = self.tuning(round);
-            let lesson = Lesson {
+            let networks = Networks {
                 student: &sparse,
                 floats: None,
                 teacher: &self.classifier.graph,
             };
-            graph = training.run(&stage, lesson, reporter)?;
+            graph = training.run(&stage, networks, reporter)?;
         }
         Ok(graph)
     }

@@ -13,7 +13,7 @@ use crate::closeness::{Closeness, HOST_SQNR_DB, closeness};
 use crate::error::PipelineError;
 use crate::on_device::{Feed, outputs_on_device};
 use crate::progress::{Reporter, StopFlag};
-use crate::tuning::{Lesson, Tuning};
+use crate::tuning::{Networks, Tuning};
 
 /// Images on which the device is probed.
 const PROBED: usize = 50;
@@ -48,13 +48,13 @@ impl Training<'_> {
         (subject, form): (&Subject, &Built),
         reporter: &mut dyn Reporter,
     ) -> Result<Graph, PipelineError> {
-        let lesson = Lesson {
+        let networks = Networks {
             student: &form.graph,
             floats: Some(&subject.graph),
             teacher: self.teacher,
         };
         let stage = "quantisation-aware training";
-        self.tuning.run(stage, lesson, reporter)
+        self.tuning.run(stage, networks, reporter)
     }
 }
 

@@ -266,12 +266,12 @@ fn verify(
     let data = prepared.splits.search.as_ref();
     let count = 8.min(data.len());
     let indices: Vec<usize> = (0..count).collect();
-    if let Some(untrainable) = &prepared.untrainable {
+    if let Some(partial) = &prepared.partial {
         let rows = train::rows(data, &indices)?;
-        let exported = untrainable.file(graph)?;
-        let outputs = untrainable.outputs(session, exported)(&rows)?;
-        let before = untrainable.file_as_it_is(graph)?;
-        let expected = untrainable.outputs(session, before)(&rows)?;
+        let exported = partial.file(graph)?;
+        let outputs = partial.outputs(session, exported)(&rows)?;
+        let before = partial.file_as_it_is(graph)?;
+        let expected = partial.outputs(session, before)(&rows)?;
         return equivalent(model, integers, &outputs, &expected);
     }
     if prepared.kind != TaskKind::Classification {

@@ -164,7 +164,7 @@ pub(crate) fn run(
         seconds: started.elapsed().as_secs_f64(),
         units: Some(plan),
     };
-    let untrained = prepared.untrainable.as_ref().filter(|of| !of.is_trained());
+    let untrained = prepared.partial.as_ref().filter(|of| !of.is_trained());
     let is_untrained = untrained.is_some() && work.config.task.train_with.is_none();
     work.reporter.note(&format!(
         "{label}: {} {}",
@@ -190,7 +190,7 @@ fn trained(
     (start, plan): (Graph, &PrunePlan),
 ) -> Result<Graph, PipelineError> {
     let prepared = source.prepared;
-    let front = match &prepared.untrainable {
+    let front = match &prepared.partial {
         Some(of) if !of.is_trained() => return Ok(start),
         Some(of) => Some(of.front(&start)?),
         None => None,
@@ -287,7 +287,7 @@ fn distilled(
     let networks: Vec<&Graph> = std::iter::once(start).chain(floats).collect();
     let team = together::begin(work, prepared, kind, (&networks, seed.wrapping_add(1)))?;
     let mut watch = work.watch(&stage);
-    let front = prepared.untrainable.as_ref();
+    let front = prepared.partial.as_ref();
     let front = front.map(|of| of.front(source.teacher)).transpose()?;
     let teacher = TeacherSetup {
         graph: front.as_ref().unwrap_or(source.teacher),

@@ -65,7 +65,7 @@ fn estimated(
             losses: None,
         });
     }
-    if prepared.untrainable.is_some() {
+    if prepared.partial.is_some() {
         return on_device(work, prepared, weighs);
     }
     let (data, device) = (prepared.splits.train.as_ref(), prepared.exact.device);
@@ -123,10 +123,7 @@ fn on_device(
 ) -> Result<Recorded, PipelineError> {
     let (graph, analysis) = (&prepared.graph, &prepared.analysis);
     let settings = &work.config.importance;
-    let runs = prepared
-        .untrainable
-        .as_ref()
-        .is_some_and(|of| of.is_repaired);
+    let runs = prepared.partial.as_ref().is_some_and(|of| of.is_repaired);
     let scores = match settings.criterion == Criterion::Obs && runs {
         true => {
             let (data, device) = (prepared.splits.train.as_ref(), prepared.exact.device);

@@ -19,10 +19,7 @@ pub(crate) fn repairer(
 ) -> Result<Option<Repairer>, PipelineError> {
     let config = work.config;
     let repairs = config.weight_origin() == WeightOrigin::Repaired || evaluates(config);
-    let runs = prepared
-        .untrainable
-        .as_ref()
-        .is_none_or(|of| of.is_repaired);
+    let runs = prepared.partial.as_ref().is_none_or(|of| of.is_repaired);
     if !repairs || !runs {
         return Ok(None);
     }

@@ -8,8 +8,8 @@ use train::{Calibration, Evaluator, GivenScorer};
 
 use crate::config::Score;
 use crate::error::PipelineError;
+use crate::partial::Partial;
 use crate::prepare::{NormOrigin, Prepared};
-use crate::untrainable::Untrainable;
 use crate::work::Work;
 
 /// A scorer of networks on the search split.
@@ -17,13 +17,13 @@ pub(crate) enum Scoring {
     /// In libtorch.
     Here(Box<Evaluator>),
     /// By what the device computes.
-    OnDevice(Box<(Untrainable, GivenScorer)>),
+    OnDevice(Box<(Partial, GivenScorer)>),
 }
 
 impl Scoring {
     /// The scorer of a run.
     pub fn new(work: &mut Work<'_>, prepared: &Prepared) -> Result<Self, PipelineError> {
-        let Some(untrainable) = &prepared.untrainable else {
+        let Some(partial) = &prepared.partial else {
             return Ok(Self::Here(Box::new(evaluator(work, prepared)?)));
         };
         let search = &prepared.splits.search;
@@ -33,8 +33,8 @@ impl Scoring {
         };
         let samples = (search, count, work.config.evaluate.seed);
         let (original, task) = (&prepared.model.graph, &prepared.task);
-        let scorer = untrainable.scorer(&mut work.session, original, task, samples)?;
-        Ok(Self::OnDevice(Box::new((untrainable.clone(), scorer))))
+        let scorer = partial.scorer(&mut work.session, original, task, samples)?;
+        Ok(Self::OnDevice(Box::new((partial.clone(), scorer))))
     }
 
     /// The training images for statistics of batch normalisations, where networks run here.
@@ -60,8 +60,8 @@ impl Scoring {
                 Ok(train::score(subject, search, batch, prepared.exact)?)
             }
             Self::OnDevice(on_device) => {
-                let (untrainable, scorer) = &**on_device;
-                Ok(untrainable.score(&mut work.session, scorer, graph)?.score)
+                let (partial, scorer) = &**on_device;
+                Ok(partial.score(&mut work.session, scorer, graph)?.score)
             }
         }
     }
@@ -74,14 +74,14 @@ pub(crate) fn on_test_split(
     graph: &Graph,
 ) -> Result<train::Score, PipelineError> {
     let test = &prepared.splits.test;
-    let Some(untrainable) = &prepared.untrainable else {
+    let Some(partial) = &prepared.partial else {
         let (subject, batch) = (prepared.subject(graph), prepared.fits.evaluation);
         return Ok(train::score(subject, test.as_ref(), batch, prepared.exact)?);
     };
     let (original, task) = (&prepared.model.graph, &prepared.task);
     let samples = (test, test.len(), work.config.seed);
-    let scorer = untrainable.scorer(&mut work.session, original, task, samples)?;
-    Ok(untrainable.score(&mut work.session, &scorer, graph)?.score)
+    let scorer = partial.scorer(&mut work.session, original, task, samples)?;
+    Ok(partial.score(&mut work.session, &scorer, graph)?.score)
 }
 
 /// The evaluator of candidates in libtorch.

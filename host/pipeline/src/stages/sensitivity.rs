@@ -23,7 +23,7 @@ pub(crate) fn losses(
     shapes: &Scores,
 ) -> Result<Scores, PipelineError> {
     let mut losses = Scores { groups: Vec::new() };
-    let Some(untrainable) = &prepared.untrainable else {
+    let Some(partial) = &prepared.partial else {
         return Ok(losses);
     };
     let clock = std::time::Instant::now();
@@ -32,7 +32,7 @@ pub(crate) fn losses(
     let count = SAMPLES.min(work.config.importance.images);
     let samples = (train, count, work.config.seed);
     let (original, task) = (&prepared.model.graph, &prepared.task);
-    let scorer = untrainable.scorer(&mut work.session, original, task, samples)?;
+    let scorer = partial.scorer(&mut work.session, original, task, samples)?;
     let analysis = &prepared.analysis;
     let full: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
     work.reporter.begin("importance", 0, full.len() as u64);
@@ -48,7 +48,7 @@ pub(crate) fn losses(
             Some(repairer) => work.steadily(|| repairer.repair_plan(&plan)?.graph())?,
             None => apply(&prepared.graph, &cut(&prepared.graph, analysis, &plan)?)?,
         };
-        let given = untrainable.score(&mut work.session, &scorer, &graph)?;
+        let given = partial.score(&mut work.session, &scorer, &graph)?;
         let measured = match given.distance.is_finite() {
             true => given.distance,
             false => LOST,

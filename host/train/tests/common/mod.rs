@@ -11,7 +11,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use train::{
     Classification, FinetuneConfig, JointConfig, JointSetup, JointState, Prunable, PruningNet,
-    PruningNetConfig, Runtime, SgdConfig, TrainJob,
+    PruningNetConfig, Runtime, SgdConfig, Silent, TrainJob, train_plain,
 };
 
 pub const CLASSES: usize = 3;
@@ -212,6 +212,21 @@ impl Subject {
         })
         .unwrap()
     }
+}
+
+/// The network, trained to classify.
+pub fn trained() -> Graph {
+    let config = FinetuneConfig {
+        epochs: 6,
+        sgd: SgdConfig {
+            lr: 0.05,
+            ..SgdConfig::default()
+        },
+        ..FinetuneConfig::default()
+    };
+    let (graph, loader) = (network(5), loader(192, 16));
+    let (graph, _) = train_plain(&job(&graph, &loader, &config), &mut Silent).unwrap();
+    graph
 }
 
 /// A training of a classifier by one process, without a checkpoint.

@@ -61,13 +61,14 @@ pub(super) fn extend_bytes(from: &[u8], to: &mut [u8]) -> usize {
 }
 
 /// As [`extend`], of three rows of nine bytes, which fill a column: what a window of 3x3 covers of
-/// an image of three channels. Returns whether there are three, and room for them.
+/// an image of three channels. Returns whether the rows are there, and room for them.
 #[inline(always)]
 pub(super) fn extend_three_of_nine(rows: Rows<'_>, to: &mut [u8]) -> bool {
-    let fits = rows.bytes.len() >= 2 * rows.step + 9 && to.len() + 4 >= 16 * WORDS_OF_NINE;
+    let are_there = rows.step > 0 && rows.bytes.len() >= 2 * rows.step + 9;
+    let fits = are_there && to.len() + 4 >= 16 * WORDS_OF_NINE;
     if fits {
-        // SAFETY: there are three rows, of which the second begins behind at least one byte; the
-        // last word written does not end beyond `to`. Any alignment is allowed for single words.
+        // SAFETY: there are three rows, `step` is positive, and the last word written does not end
+        // beyond `to`. Any alignment is allowed for single words.
         unsafe { three_of_nine(rows.bytes.as_ptr(), to.as_mut_ptr(), rows.step) };
     }
     fits

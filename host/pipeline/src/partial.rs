@@ -28,7 +28,7 @@ const NUMBERS: usize = 1 << 23;
 
 /// A network that libtorch does not run whole.
 #[derive(Debug, Clone)]
-pub(crate) struct Untrainable {
+pub(crate) struct Partial {
     /// The first operator that does not run.
     pub stop: Stop,
     /// Whether the part before it runs on any batch, so that its weights can be repaired.
@@ -45,7 +45,7 @@ pub(crate) struct Untrainable {
     at_once: usize,
 }
 
-impl Untrainable {
+impl Partial {
     /// `None` for a network that libtorch runs.
     ///
     /// # Errors
@@ -279,8 +279,8 @@ fn comparable<'g>(graph: &Graph, ids: impl Iterator<Item = &'g ValueId>) -> Vec<
         .collect()
 }
 
-/// The last values before the outputs of which this holds.
-fn last_values(graph: &Graph, holds: impl Fn(ValueId) -> bool) -> Vec<ValueId> {
+/// The last values on the way to the outputs that meet a condition.
+fn last_values(graph: &Graph, meets: impl Fn(ValueId) -> bool) -> Vec<ValueId> {
     let producers = graph.producers();
     let mut seen = vec![false; graph.values().len()];
     let mut open: Vec<ValueId> = graph.outputs().iter().rev().copied().collect();
@@ -292,7 +292,7 @@ fn last_values(graph: &Graph, holds: impl Fn(ValueId) -> bool) -> Vec<ValueId> {
         let Some(producer) = producers[id.index()] else {
             continue;
         };
-        match holds(id) {
+        match meets(id) {
             true => found.push(id),
             false => open.extend(graph.node(producer).inputs.iter().rev().flatten()),
         }

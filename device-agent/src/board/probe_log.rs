@@ -1,5 +1,5 @@
-//! The version of a probe's firmware. The drivers of probe-rs read it, and tell it in their log
-//! alone; what they do not tell is unknown. A driver for CMSIS-DAP does not ask for it.
+//! The version of a probe's firmware. The drivers of probe-rs read it and write it to their log
+//! alone; a version that they do not log is unknown. The driver for CMSIS-DAP does not read it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ const WHOLE: [&str; 2] = ["Probe version ", "J-Link: Firmware version: "];
 /// How that of ST-Link begins it: hardware and firmware follow.
 const PAIR: &str = "STLink version: (";
 
-/// Does work with a probe. Returns, too, which version of its firmware the driver told meanwhile.
+/// Does work with a probe, and returns the version of its firmware that the driver logs meanwhile.
 pub fn listen<T>(work: impl FnOnce() -> T) -> (T, Option<String>) {
     let log = Log::default();
     let version = Arc::clone(&log.version);
@@ -43,7 +43,7 @@ fn version(line: &str) -> Option<String> {
     (!text.is_empty() && text != "?").then(|| text.to_owned())
 }
 
-/// Listens to the drivers' log.
+/// Reads the drivers' log.
 #[derive(Default)]
 struct Log {
     version: Arc<Mutex<Option<String>>>,
