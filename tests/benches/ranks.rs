@@ -4,7 +4,6 @@
 //! `cargo bench -p graphprune-tests --bench ranks [-- PROCESSES]`: two processes by default, each
 //! with one thread, beside one process with one thread. Run it on a machine without other work.
 
-use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use collective::{Place, Team};
 use datasets::{Dataset, InputSpec, Loader, LoaderConfig};
+use graphprune_boards::free_port;
 use model_zoo::ZooConfig;
 use onnx_graph::Graph;
 use torch_exec::{Device, Kind, Tensor};
@@ -36,9 +36,7 @@ fn main() {
     let size = std::env::args().skip(1).find_map(|arg| arg.parse().ok());
     let size: usize = size.unwrap_or(2);
     println!("1 process                 {:>8.0} images/s", rate(None));
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let port = listener.local_addr().expect("a port").port();
-    drop(listener);
+    let port = free_port().expect("a port");
     let program = std::env::current_exe().expect("this program");
     let others: Vec<Child> = (1..size)
         .map(|rank| {

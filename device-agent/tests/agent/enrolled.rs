@@ -1,17 +1,16 @@
 //! The start-up commands that `graphprune device enroll` prints, run as printed.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use graphprune_boards::free_port;
 use latency::{AgentDevice, Enrolled, Enrolment, LatencySource, Patience, Tcp, enroll};
 
 use crate::fixture::{Convolution, agent, impatient, quick, request, runtime_library};
 
 /// Makes certificates for a device at a free port of this machine.
 fn enrolled(folder: &Path) -> Enrolled {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
+    let port = free_port().unwrap();
     enroll(&Enrolment {
         device: "attic".into(),
         address: format!("127.0.0.1:{port}"),

@@ -2,11 +2,11 @@
 //! ends the others.
 
 use std::io::{BufRead as _, BufReader, Lines};
-use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use collective::{CollectiveError, Place, TIMEOUT, Team};
+use graphprune_boards::free_port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tch::Tensor;
@@ -14,15 +14,9 @@ use tch::Tensor;
 /// Names the test of a process that is a rank of a team, not the test itself.
 const RANK_OF: &str = "GRAPHPRUNE_TEST_RANK_OF";
 
-/// A port that was free a moment ago.
-fn port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 /// Runs `body` as each of `size` ranks, and returns the results by rank.
 fn together<T: Send>(size: usize, body: impl Fn(&Team) -> T + Sync) -> Vec<T> {
-    let port = port();
+    let port = free_port().unwrap();
     std::thread::scope(|scope| {
         let body = &body;
         let ranks: Vec<_> = (0..size)
@@ -113,7 +107,7 @@ fn each_item_of_a_queue_goes_to_one_rank() {
 
 #[test]
 fn a_rank_that_never_comes_is_an_error_that_names_the_waiting_one() {
-    let mut alone = Place::on_loopback(1, 2, port());
+    let mut alone = Place::on_loopback(1, 2, free_port().unwrap());
     alone.timeout = Duration::from_secs(1);
     let error = Team::open(&alone).unwrap_err().to_string();
     assert!(error.starts_with("rank 1 of 2 cannot meet"), "{error}");
@@ -156,7 +150,7 @@ fn line_with(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> String {
 /// Starts ranks that sum up, disturbs the last one by a signal, and returns what the others say.
 fn disturbed(test: &str, signal: Signal, seconds: u64) -> Vec<String> {
     const SIZE: usize = 3;
-    let port = port();
+    let port = free_port().unwrap();
     let start = |rank: usize| {
         let program = std::env::current_exe().unwrap();
         let mut command = Command::new(program);

@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
@@ -11,6 +10,7 @@ use std::sync::Arc;
 use collective::{Place, Team};
 use common::{data, joint_config, network, subject};
 use datasets::{DataError, Dataset, InputSpec, Loader, LoaderConfig};
+use graphprune_boards::free_port;
 use onnx_graph::{Graph, fold_batch_norm};
 use train::{
     Classification, Completion, Event, FinetuneConfig, JointSetup, JointState, PruningNetConfig,
@@ -19,9 +19,7 @@ use train::{
 
 /// Runs `body` as each of `size` ranks, and returns the results by rank.
 fn together<T: Send>(size: usize, body: impl Fn(Rc<Team>) -> T + Sync) -> Vec<T> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    let port = free_port().unwrap();
     std::thread::scope(|scope| {
         let body = &body;
         let ranks: Vec<_> = (0..size)

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::container::{self, Container, Root, Start};
 use crate::kit::{checked, quoted};
-use crate::{BoardError, Kit, SlowLink, System, Upstream};
+use crate::{BoardError, Kit, SlowLink, System, Upstream, free_port};
 
 const GETPROP: &str = include_str!("getprop.sh");
 const PROGRAM: &str = "usr/lib/android-sdk/platform-tools/adbd";
@@ -234,7 +234,7 @@ impl Adbd {
     /// Writes the start-up script of the container. The port matters only where the machine has
     /// sockets to its hypervisor, which ignore namespaces and on which the daemon listens too.
     fn write_start(&self) -> Result<(), BoardError> {
-        let port = container::free_port()?;
+        let port = free_port()?;
         let relay = self
             .kit
             .tool(Path::new("/.tools"), "socat", "usr/bin/socat");
@@ -265,7 +265,7 @@ fn start_server(kit: &Kit, folder: &Path) -> Result<(Container, u16), BoardError
     let mut tries = 0;
     loop {
         tries += 1;
-        let port = container::free_port()?;
+        let port = free_port()?;
         // It would claim every USB device and search for emulators.
         let commands = format!(
             "if [ -d /dev/bus/usb ]; then mount -t tmpfs none /dev/bus/usb; fi\n\

@@ -1,7 +1,6 @@
 //! Processes in namespaces of their own, over a file system assembled for them.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -207,17 +206,6 @@ pub(crate) fn folder(name: &str) -> Result<TempDir, BoardError> {
         .tempdir()
         .map_err(|source| BoardError::Io {
             what: format!("creating a folder for {name}"),
-            source,
-        })
-}
-
-/// Returns a port of the loopback interface that was free a moment ago.
-pub(crate) fn free_port() -> Result<u16, BoardError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|source| BoardError::Io {
-            what: "looking for a free port".to_owned(),
             source,
         })
 }

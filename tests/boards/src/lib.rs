@@ -26,6 +26,7 @@ mod kit;
 mod link;
 mod mcu;
 mod poll;
+mod ports;
 mod processes;
 mod sshd;
 
@@ -35,4 +36,5 @@ pub use error::BoardError;
 pub use kit::{Kit, System};
 pub use link::{SlowLink, Upstream};
 pub use mcu::{Mcu, McuConfig, McuCore};
+pub use ports::free_port;
 pub use sshd::{Board, BoardConfig, Sshd};

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::container::{self, Container, Root, Start, USER};
 use crate::kit::{checked, quoted};
-use crate::{BoardError, Kit, SlowLink, System, processes};
+use crate::{BoardError, Kit, SlowLink, System, free_port, processes};
 
 /// The name of the target in its `ssh_config`.
 const HOST: &str = "board";
@@ -116,7 +116,7 @@ impl Sshd {
         let mut tries = 0;
         loop {
             tries += 1;
-            server.port = container::free_port()?;
+            server.port = free_port()?;
             server.write_configs()?;
             match server.restart() {
                 Err(BoardError::Ended { output, .. })
