@@ -3,14 +3,15 @@
 //! `cargo bench -p graphprune-tests --bench coverage [-- CONDITION...] [--runs N] [--pairs 1,3]`:
 //! four pairs of networks, 30 runs each, on the quiet machine and beside other programs: `quiet`,
 //! `loop` (one busy loop), `loops` (two), `memory` (a program that streams through memory). A run
-//! is what `graphprune measure` does by default. A run that calls itself invalid holds nothing and
-//! is counted apart. The long-run value is the mean of eight quiet processes after each round of
+//! is what `graphprune measure` does by default: the reference is judged against its best time so
+//! far. A run that calls itself invalid or doubtful holds nothing and is counted apart. The long-run value is the mean of eight quiet processes after each round of
 //! conditions: the machine's pace drifts by the minute, so it is taken over the same time as the
 //! runs. An interleaved loop in Python over 8 processes is printed beside it.
 //!
 //! A second table compares estimators on the same samples: each takes one ratio from a process, and
 //! all are averaged over processes alike. Each is judged by its own long-run value.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -18,8 +19,8 @@ use std::time::Instant;
 use graphprune_tests::Peer;
 use latency::stats::Interval;
 use latency::{
-    AgentDevice, LatencySource, Local, MeasureRequest, Measurement, Model, Patience,
-    ProcessFigures, Processes, Profile, over_processes, stats,
+    AgentDevice, Local, MeasureRequest, Measurement, Model, Patience, ProcessFigures, Processes,
+    Profile, measure_near_best, over_processes, stats,
 };
 use model_zoo::ZooConfig;
 
@@ -146,24 +147,38 @@ const ESTIMATORS: [(&str, Estimator); 4] = [
     }),
 ];
 
+/// This machine, and what is known of it.
+struct Machine {
+    device: AgentDevice,
+    profile: Profile,
+    /// The best time of each pair's reference, ns.
+    best_ns: BTreeMap<&'static str, f64>,
+}
+
 /// A pair, measured once: the candidate, then the reference.
 struct Measured([Measurement; 2]);
 
 impl Measured {
-    fn of(
-        device: &mut AgentDevice,
-        profile: &Profile,
-        pair: &Pair,
-        processes: Option<Processes>,
-    ) -> Self {
-        let request = profile.request(vec![pair.candidate.clone()], Some(pair.reference.clone()));
+    /// In `processes`, or in as many as the interval needs.
+    fn of(machine: &mut Machine, pair: &Pair, processes: Option<Processes>) -> Self {
+        let models = vec![pair.candidate.clone()];
+        let reference = Some(pair.reference.clone());
+        let request = machine.profile.request(models, reference);
         let request = request.thorough(EFFORT);
         let request = MeasureRequest {
             processes: processes.unwrap_or(request.processes),
             ..request
         };
-        let all = device.measure(&request).expect("the device measures");
-        Self(all.try_into().expect("a candidate and a reference"))
+        let best = machine.best_ns.get(pair.name).copied();
+        let all = measure_near_best(&mut machine.device, &request, best);
+        let all = all.expect("the device measures");
+        let measured = Self(all.try_into().expect("a candidate and a reference"));
+        let [_, reference] = &measured.0;
+        if reference.is_valid() {
+            let best = machine.best_ns.entry(pair.name).or_insert(f64::INFINITY);
+            *best = best.min(reference.median_ns);
+        }
+        measured
     }
 
     /// The ratio of each process, by the product's estimator and then by the others.
@@ -195,12 +210,12 @@ fn parts(m: &Measurement) -> Vec<Vec<f64>> {
 }
 
 /// The ratios of some processes on the quiet machine, by each estimator.
-fn series(device: &mut AgentDevice, profile: &Profile, pair: &Pair) -> Vec<Vec<f64>> {
+fn series(machine: &mut Machine, pair: &Pair) -> Vec<Vec<f64>> {
     let processes = Processes {
         fewest: QUIET,
         most: QUIET,
     };
-    Measured::of(device, profile, pair, Some(processes)).ratios()
+    Measured::of(machine, pair, Some(processes)).ratios()
 }
 
 /// The ratio by an independent program.
@@ -221,32 +236,54 @@ fn in_python(pair: &Pair) -> Option<f64> {
         .ok()
 }
 
-/// One run: its intervals by each estimator, unless it is invalid, and its duration.
+/// What a run says of itself.
+#[derive(PartialEq)]
+enum Claim {
+    /// Its interval is to be relied on.
+    Sure,
+    /// The reference was slow, so the ratio may be another.
+    Doubtful,
+    /// It gives no figure.
+    Invalid,
+}
+
+/// One run: its intervals by each estimator, if it is sure of them, and its duration.
 struct Run {
-    intervals: Option<Vec<Option<Interval>>>,
+    claim: Claim,
+    intervals: Vec<Option<Interval>>,
     seconds: f64,
     processes: usize,
 }
 
 impl Run {
-    fn of(device: &mut AgentDevice, profile: &Profile, pair: &Pair) -> Self {
+    fn of(machine: &mut Machine, pair: &Pair) -> Self {
         let clock = Instant::now();
-        let measured = Measured::of(device, profile, pair, None);
+        let measured = Measured::of(machine, pair, None);
         let candidate = &measured.0[0];
-        let intervals = || {
-            let ratios = measured.ratios();
-            ratios.iter().map(|of| over_processes(of)).collect()
+        let claim = match (candidate.is_valid(), candidate.reference_excess_rel) {
+            (false, _) => Claim::Invalid,
+            (true, Some(_)) => Claim::Doubtful,
+            (true, None) => Claim::Sure,
+        };
+        let intervals = match claim {
+            Claim::Sure => measured
+                .ratios()
+                .iter()
+                .map(|r| over_processes(r))
+                .collect(),
+            Claim::Doubtful | Claim::Invalid => Vec::new(),
         };
         Self {
             seconds: clock.elapsed().as_secs_f64(),
             processes: candidate.processes.len(),
-            intervals: candidate.is_valid().then(intervals),
+            claim,
+            intervals,
         }
     }
 
     /// Its interval by the product's estimator (0) or another.
     fn interval(&self, estimator: usize) -> Option<Interval> {
-        *self.intervals.as_ref()?.get(estimator)?
+        *self.intervals.get(estimator)?
     }
 }
 
@@ -271,12 +308,14 @@ impl Series {
 
     fn report(&self, pair: &Pair, truth: f64) {
         let (held, valid) = self.held(0, truth);
+        let claims = |claim| self.runs.iter().filter(|run| run.claim == claim).count();
         println!(
-            "| {} | {} | {truth:.4} | {held} of {} | {} | {:.4} | ±{:.2} % | {:.1} | {:.1} s |",
+            "| {} | {} | {truth:.4} | {held} of {} | {} | {} | {:.4} | ±{:.2} % | {:.1} | {:.1} s |",
             pair.name,
             self.condition,
             valid.len(),
-            self.runs.len() - valid.len(),
+            claims(Claim::Doubtful),
+            claims(Claim::Invalid),
             median(valid.iter().map(|i| i.value)),
             median(valid.iter().map(Interval::half_width_rel)) * 100.0,
             median(self.runs.iter().map(|run| run.processes as f64)),
@@ -322,12 +361,17 @@ fn main() {
         .filter(|(name, _)| named.is_empty() || named.iter().any(|n| n == name))
         .collect();
     let profile = Profile::local().expect("the profile is built in");
-    let mut device = AgentDevice::start(Local::default(), &profile.name, Patience::default())
+    let device = AgentDevice::start(Local::default(), &profile.name, Patience::default())
         .expect("the agent starts");
+    let mut machine = Machine {
+        device,
+        profile,
+        best_ns: BTreeMap::new(),
+    };
     println!(
-        "| pair | condition | long-run ratio | held | invalid | median ratio | half the interval | processes | time |"
+        "| pair | condition | long-run ratio | held | doubtful | invalid | median ratio | half the interval | processes | time |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut comparisons = Vec::new();
     for (_, pair) in (1..)
         .zip(pairs())
@@ -343,9 +387,9 @@ fn main() {
         for _ in 0..count {
             for (series, (_, loads)) in all.iter_mut().zip(&conditions) {
                 let _loads = Loads::start(loads);
-                series.runs.push(Run::of(&mut device, &profile, &pair));
+                series.runs.push(Run::of(&mut machine, &pair));
             }
-            for (all, more) in ratios.iter_mut().zip(series(&mut device, &profile, &pair)) {
+            for (all, more) in ratios.iter_mut().zip(series(&mut machine, &pair)) {
                 all.extend(more);
             }
         }
@@ -355,7 +399,7 @@ fn main() {
             series.report(&pair, truth.value);
         }
         println!(
-            "| {} | long run | {:.4} ({:.4} to {:.4}), {} processes | in Python {} | | | | | |",
+            "| {} | long run | {:.4} ({:.4} to {:.4}), {} processes | in Python {} | | | | | | |",
             pair.name,
             truth.value,
             truth.low,

@@ -163,6 +163,18 @@ fn weights_in_another_file_are_measured_and_guarded_like_weights_inside() {
 }
 
 #[test]
+fn files_are_measured_every_time_and_recorded_in_the_users_store() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("net.onnx"), inside()).unwrap();
+    for times in 1..=2 {
+        check(&sandbox, &["measure", "--effort", "0.1", "net.onnx"], 0);
+        let list = sandbox.run(&["measurements", "list"]);
+        let list = String::from_utf8(list.stdout).unwrap();
+        assert_eq!(list.matches("net.onnx").count(), times, "{list}");
+    }
+}
+
+#[test]
 fn unreadable_and_unmeasurable_files_are_not_saved() {
     let sandbox = Sandbox::new();
     let put = |name: &str, content: &[u8]| fs::write(sandbox.path(name), content).unwrap();

@@ -90,11 +90,13 @@ mod model;
 mod moment;
 #[cfg(test)]
 mod mutation;
+mod near_best;
 mod obstacle;
 mod onnx_file;
 mod plugged;
 mod processes;
 mod profile;
+mod recording;
 mod registry;
 mod remember;
 mod request;
@@ -134,11 +136,13 @@ pub use fleet::{
 };
 pub use model::Model;
 pub use moment::{MomentError, format_moment, parse_moment};
+pub use near_best::measure_near_best;
 pub use obstacle::Obstacle;
 pub use onnx_file::self_contained;
 pub use plugged::plugged_in;
 pub use processes::{Logarithms, over_processes, student};
 pub use profile::{AgentSettings, Knowledge, Profile, TransportKind};
+pub use recording::Recording;
 pub use registry::{Registered, Registry};
 pub use remember::{Lease, Remembering};
 pub use request::{MeasureRequest, Processes};

@@ -12,7 +12,7 @@ use agent_protocol::{DeviceInfo, Evidence, Measurement, ProtocolError, Token};
 
 use crate::moment::now_unix_ns;
 use crate::store::{Claim, ClaimState};
-use crate::{Key, LatencyError, LatencySource, MeasureRequest, Model, Origin, Store};
+use crate::{Key, LatencyError, LatencySource, MeasureRequest, Origin, Store, measure_near_best};
 
 /// Timing of claims on measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,17 +80,6 @@ impl<S: LatencySource> Remembering<S> {
     /// Returns the source behind the store.
     pub fn source_mut(&mut self) -> &mut S {
         &mut self.source
-    }
-
-    /// The keys of the models, then that of the reference.
-    fn keys(&self, request: &MeasureRequest) -> Vec<Key> {
-        let device = self.source.describe();
-        let reference = request.reference.as_ref().map(Model::sha256);
-        let key = |model: &Model, reference| Key::of_request(model, reference, &device, request);
-        let models = request.models.iter().map(|model| key(model, reference));
-        models
-            .chain(request.reference.as_ref().map(|model| key(model, None)))
-            .collect()
     }
 
     /// Fills or claims the missing slots. The first `models` of the `keys` are those of the
@@ -221,49 +210,6 @@ impl<S: LatencySource> Remembering<S> {
     }
 }
 
-/// Share by which a reference may exceed its best known time.
-const SLOWER: f64 = 0.15;
-
-/// Measures, for figures to rely on once more where the reference takes much longer than
-/// `best_ns`, its best known time on the device. If it still does, the measurements say so: other
-/// work or a lower clock may have changed the ratios, too.
-fn measure_near_best(
-    source: &mut impl LatencySource,
-    request: &MeasureRequest,
-    best_ns: Option<f64>,
-) -> Result<Vec<Measurement>, LatencyError> {
-    let mut taken = source.measure(request)?;
-    let Some(best_ns) = best_ns.filter(|_| request.processes.most > 1) else {
-        return Ok(taken);
-    };
-    let excess = |taken: &[Measurement]| {
-        let reference = taken.last()?;
-        Some(reference.median_ns / best_ns - 1.0).filter(|excess| *excess > SLOWER)
-    };
-    let Some(first) = excess(&taken) else {
-        return Ok(taken);
-    };
-    tracing::info!(excess = first, "the reference is slow; measuring again");
-    if let Ok(again) = source.measure(request)
-        && excess(&again).is_none_or(|second| second < first)
-    {
-        taken = again;
-    }
-    if let Some(excess) = excess(&taken) {
-        let note = format!(
-            "the reference took {:.0} % longer than the best known on this device ({:.3} ms): other work or a lower clock, which \
-             may have changed the ratio, too",
-            excess * 100.0,
-            best_ns / 1e6
-        );
-        for measurement in &mut taken {
-            measurement.notes.push(note.clone());
-            measurement.reference_excess_rel = Some(excess);
-        }
-    }
-    Ok(taken)
-}
-
 /// The result of claiming slots.
 #[derive(Default)]
 struct Claimed {
@@ -304,7 +250,10 @@ fn send_heartbeats(path: &Path, holder: &str, every: Duration, ended: &Receiver<
 impl<S: LatencySource> LatencySource for Remembering<S> {
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
         let full = request.evidence == Evidence::Full;
-        let (keys, count) = (self.keys(request), request.models.len());
+        let (keys, count) = (
+            Key::all_of(request, &self.source.describe()),
+            request.models.len(),
+        );
         let mut slots = keys
             .iter()
             .map(|key| self.store.find(key, full))
@@ -328,11 +277,8 @@ impl<S: LatencySource> LatencySource for Remembering<S> {
         request: &MeasureRequest,
     ) -> Result<Vec<Option<Measurement>>, LatencyError> {
         let full = request.evidence == Evidence::Full;
-        let slots: Result<Vec<_>, _> = self
-            .keys(request)
-            .iter()
-            .map(|key| self.store.find(key, full))
-            .collect();
+        let keys = Key::all_of(request, &self.source.describe());
+        let slots: Result<Vec<_>, _> = keys.iter().map(|key| self.store.find(key, full)).collect();
         Ok(renamed(slots?, request))
     }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use channels::AnalysisOptions;
 use latency::stats::Interval;
 use latency::{
-    Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, ProcessFigures, Verdict,
-    members, runtime_in_words,
+    Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, ProcessFigures, Recording,
+    Store, Verdict, members, runtime_in_words,
 };
 use measuring::SamplingEffort;
 use onnx_graph::InputSize;
@@ -21,6 +21,7 @@ use crate::model::{load_model, refuse_training};
 use crate::progress::Reporter;
 use crate::quantize::in_integers;
 use crate::sizes::with_input_sizes;
+use crate::store::user_store;
 
 /// A measurement, for people and JSON.
 #[derive(Debug, Clone, Serialize)]
@@ -140,7 +141,7 @@ fn measure(what: &MeasureFiles<'_>, models: Vec<Model>) -> Result<MeasuredOn, Pi
         )
         .into());
     }
-    let (profile, members) = members(devices, Ok)?;
+    let (profile, members) = members(devices, |device| Ok(Recording::new(device, recorded())))?;
     let mut models = with_input_sizes(models, what.input_sizes)?;
     let mut fleet = Fleet::start(members, FleetConfig::default())?;
     let reference = if models.len() > 1 {
@@ -184,6 +185,16 @@ fn measure(what: &MeasureFiles<'_>, models: Vec<Model>) -> Result<MeasuredOn, Pi
         }
     }
     Ok(MeasuredOn { measured, failed })
+}
+
+/// The user's store, where measurements of files are recorded; `None` where there is none that can
+/// be written.
+fn recorded() -> Option<Store> {
+    let path = user_store().ok()??;
+    let opened = Store::open(&path);
+    opened
+        .inspect_err(|error| tracing::warn!(%error, "the measurements are not recorded"))
+        .ok()
 }
 
 /// The windows of a measurement: as many as an interval of their median needs.

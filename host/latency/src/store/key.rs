@@ -97,6 +97,17 @@ impl Key {
         key.with_inputs(model.inputs())
     }
 
+    /// Creates the keys of the request's models, then that of its reference if there is one.
+    pub fn all_of(request: &MeasureRequest, device: &DeviceInfo) -> Vec<Self> {
+        let reference = request.reference.as_ref();
+        let of = reference.map(Model::sha256);
+        let key = |model: &Model, of| Self::of_request(model, of, device, request);
+        let models = request.models.iter().map(|model| key(model, of));
+        models
+            .chain(reference.map(|model| key(model, None)))
+            .collect()
+    }
+
     /// Adds the sizes of inputs that the model leaves open.
     #[must_use]
     pub fn with_inputs(mut self, inputs: &[InputShape]) -> Self {

@@ -9,3 +9,4 @@ mod files;
 #[path = "../common/mod.rs"]
 mod fixture;
 mod memory;
+mod recording;

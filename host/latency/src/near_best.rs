@@ -1,0 +1,52 @@
+//! A judgement of the reference: its time against the best known one.
+
+use agent_protocol::Measurement;
+
+use crate::{LatencyError, LatencySource, MeasureRequest};
+
+/// Share by which a reference may exceed its best known time.
+const SLOWER: f64 = 0.15;
+
+/// Measures. Figures to rely on are measured once more where the reference takes at least 15 %
+/// longer than `best_ns`, its best known time on the device. If it still does, the measurements say
+/// so ([`Measurement::reference_excess_rel`]): other work or a lower clock may have changed the
+/// ratios, too. [`Remembering`](crate::Remembering) takes the best time from its store.
+///
+/// # Errors
+/// Those of the source.
+pub fn measure_near_best(
+    source: &mut impl LatencySource,
+    request: &MeasureRequest,
+    best_ns: Option<f64>,
+) -> Result<Vec<Measurement>, LatencyError> {
+    let mut taken = source.measure(request)?;
+    let Some(best_ns) = best_ns.filter(|_| request.processes.most > 1) else {
+        return Ok(taken);
+    };
+    let excess = |taken: &[Measurement]| {
+        let reference = taken.last()?;
+        Some(reference.median_ns / best_ns - 1.0).filter(|excess| *excess > SLOWER)
+    };
+    let Some(first) = excess(&taken) else {
+        return Ok(taken);
+    };
+    tracing::info!(excess = first, "the reference is slow; measuring again");
+    if let Ok(again) = source.measure(request)
+        && excess(&again).is_none_or(|second| second < first)
+    {
+        taken = again;
+    }
+    if let Some(excess) = excess(&taken) {
+        let note = format!(
+            "the reference took {:.0} % longer than the best known on this device ({:.3} ms): other work or a lower clock, which \
+             may have changed the ratio, too",
+            excess * 100.0,
+            best_ns / 1e6
+        );
+        for measurement in &mut taken {
+            measurement.notes.push(note.clone());
+            measurement.reference_excess_rel = Some(excess);
+        }
+    }
+    Ok(taken)
+}
