@@ -6,21 +6,19 @@ use std::time::{Duration, Instant};
 
 use agent_protocol::{BoardInfo, BoardSpec, FirmwarePlace};
 use board_plan::FIRMWARE_CODE_IN_RAM_BYTES;
-use probe_rs::rtt::{Rtt, ScanRegion};
-use probe_rs::{Error, MemoryInterface as _, Permissions, Session};
+use probe_rs::rtt::Rtt;
+use probe_rs::{MemoryInterface as _, Session};
 
+use super::attach::{attach, family, start};
 use super::chip::Chip;
 use super::firmware::Firmware;
 use super::layout::{Network, Placed};
-use super::link::{HALT, PC, SP, check_running, core, lost};
+use super::link::{check_running, core, lost};
 use super::mailbox::{ANSWER_WORDS, Answer, Command, Counter, PROTOCOL};
 use super::probe::chain;
 use super::writing::{flash, write_firmware};
 use super::{BoardFault, clock, identity, probe, probe_log};
 
-/// How long the firmware may take to fill in its block after its start: an emulated board beside
-/// other work takes seconds.
-const START: Duration = Duration::from_secs(10);
 /// How long it may take to answer a command that computes nothing.
 const ANSWER: Duration = Duration::from_secs(10);
 /// The pauses between two looks for an answer: each is an access to the board's memory, for which
@@ -28,14 +26,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(4)];
 /// Rounds of the loop that tells a core from an emulator.
 const PACE_ROUNDS: u32 = 20_000;
-/// The instructions of a core: whether it has those of the DSP extension (Armv8-M Architecture
-/// Reference Manual, D1.2.104).
-const ID_ISAR3: u64 = 0xe000_ed6c;
-const ISAR3_SIMD: u32 = 0xf0;
-const ISAR3_DSP: u32 = 0x30;
-/// Whether it has the vector extension (D1.2.162); zero without an FPU.
-const MVFR1: u64 = 0xe000_ef44;
-const MVFR1_MVE: u32 = 0xf00;
 /// Configuration and control, with a bit for either cache (Armv7-M Architecture Reference Manual,
 /// B3.2.8; reserved on cores without caches).
 const CCR: u64 = 0xe000_ed14;
@@ -43,8 +33,6 @@ const CCR_DC: u32 = 1 << 16;
 const CCR_IC: u32 = 1 << 17;
 /// The identity of the core.
 const CPUID: u64 = 0xe000_ed00;
-/// Registers by which a program is started: the vector table's address.
-const VTOR: u64 = 0xe000_ed08;
 
 /// A board whose firmware runs.
 pub struct Board {
@@ -391,97 +379,6 @@ fn understood(answer: Answer, doing: &'static str) -> Result<[u32; ANSWER_WORDS 
             doing,
             detail: format!("reason {reason}"),
         }),
-    }
-}
-
-/// Attaches to the chip. A chip that does not answer under reset is attached to without.
-fn attach(
-    probe: probe_rs::probe::Probe,
-    spec: &BoardSpec,
-    chip: &Chip,
-) -> Result<Session, BoardFault> {
-    let permissions = if spec.allow_erase {
-        Permissions::new().allow_erase_all()
-    } else {
-        Permissions::new()
-    };
-    let target = chip.target.clone();
-    let attached = if spec.under_reset {
-        probe.attach_under_reset_with_registry(target, permissions, &chip.registry)
-    } else {
-        probe.attach_with_registry(target, permissions, &chip.registry)
-    };
-    attached.map_err(|error| {
-        let detail = chain(&error);
-        let is_protected = [
-            "lacked the permission",
-            "MissingPermissions",
-            "read protection",
-        ]
-        .iter()
-        .any(|sign| detail.contains(sign));
-        if is_protected {
-            return BoardFault::Protected {
-                chip: spec.chip.clone(),
-            };
-        }
-        BoardFault::Attach {
-            selector: spec.probe.clone(),
-            chip: spec.chip.clone(),
-            detail,
-        }
-    })
-}
-
-/// Returns the name of the firmware's file: that of the chip's core family, and of the extension
-/// where it is the chip's choice.
-fn family(session: &mut Session, chip: &Chip) -> Result<&'static str, BoardFault> {
-    const DOING: &str = "reading what the core offers";
-    if chip.family != "thumbv8m" {
-        return Ok(chip.family);
-    }
-    let mut core = core(session, DOING)?;
-    let mut read = |register| {
-        core.read_word_32(register)
-            .map_err(|error| lost(DOING, &error))
-    };
-    Ok(if read(MVFR1)? & MVFR1_MVE != 0 {
-        "thumbv8m-helium"
-    } else if read(ID_ISAR3)? & ISAR3_SIMD == ISAR3_DSP {
-        "thumbv8m-dsp"
-    } else {
-        chip.family
-    })
-}
-
-/// Starts the firmware from a reset, and waits for its channel.
-fn start(session: &mut Session, spec: &BoardSpec, firmware: &Firmware) -> Result<Rtt, BoardFault> {
-    const DOING: &str = "starting the firmware";
-    let mut core = core(session, DOING)?;
-    let lost = |error: Error| lost(DOING, &error);
-    core.reset_and_halt(HALT).map_err(lost)?;
-    clock::set(&mut core, &spec.clock.steps)?;
-    let region = ScanRegion::Exact(u64::from(firmware.rtt));
-    // A block of an earlier start would be taken for this one's.
-    core.write_8(u64::from(firmware.rtt), &[0; 16])
-        .map_err(lost)?;
-    core.write_word_32(VTOR, firmware.origin).map_err(lost)?;
-    core.write_core_reg(SP, firmware.stack_top).map_err(lost)?;
-    core.write_core_reg(PC, firmware.entry & !1).map_err(lost)?;
-    core.run().map_err(lost)?;
-    let begun = Instant::now();
-    loop {
-        match Rtt::attach_region(&mut core, &region) {
-            Ok(rtt) => return Ok(rtt),
-            Err(probe_rs::rtt::Error::Probe(error)) => return Err(lost(error)),
-            Err(_) => check_running(&mut core, DOING)?,
-        }
-        if begun.elapsed() > START {
-            return Err(BoardFault::Silent {
-                doing: DOING,
-                within: START,
-            });
-        }
     }
 }
 
