@@ -2,7 +2,7 @@
 //! its checksum holds.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -37,7 +37,7 @@ pub fn unpack(arguments: &Options) -> anyhow::Result<()> {
         weight_codec::unpack(&bytes, &limits)
     };
     let file = unpacked.with_context(|| format!("cannot unpack '{}'", from.display()))?;
-    write(to, &file).with_context(|| format!("cannot write '{}'", to.display()))
+    whole_file::write(to, &file).with_context(|| format!("cannot write '{}'", to.display()))
 }
 
 /// Reads a container. One that is larger than what it may contain is not read to its end.
@@ -51,18 +51,4 @@ fn read(path: &Path, most: usize) -> anyhow::Result<Vec<u8>> {
         bail!("'{}' has more than {most} bytes, the limit", path.display());
     }
     Ok(bytes)
-}
-
-/// Writes a file under a temporary name, and renames it.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|of| !of.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    // As any new file: the user's umask decides.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }

@@ -2,6 +2,7 @@
 //! computes with the dropped channels set to zero, in ONNX Runtime.
 
 use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, symlink};
 
 use channels::{PrunePlan, analyse, importance_order, mask};
 use graphprune_tests::{Array, Ort, Sandbox, difference, made_model, zoo_bytes};
@@ -138,4 +139,29 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
     let output = sandbox.run(&["plan", "run"]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("name the folder of a run"), "{error}");
+}
+
+#[test]
+fn a_named_output_follows_a_link_and_a_device_is_not_replaced_by_a_file() {
+    let sandbox = sandbox();
+    let check = |out: &str, expected: Result<(), &str>| {
+        let args = ["apply", "model.onnx", "--keep", "50%", "--out", out];
+        let output = sandbox.run(&args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        match expected {
+            Ok(()) => assert!(output.status.success(), "{out}: {error}"),
+            Err(reason) => assert!(error.contains(reason), "{out}: {error}"),
+        }
+    };
+    check("/dev/full", Err("cannot write '/dev/full': No space left"));
+    let device = fs::metadata("/dev/full").expect("a device");
+    assert!(device.file_type().is_char_device());
+
+    let (link, file) = (sandbox.path("link.onnx"), sandbox.path("data/cut.onnx"));
+    fs::create_dir(sandbox.path("data")).expect("a writable folder");
+    symlink("data/cut.onnx", &link).expect("a writable folder");
+    check("link.onnx", Ok(()));
+    assert!(link.is_symlink());
+    graph(&fs::read(file).expect("it is written"));
+    check("none/cut.onnx", Err("there is no folder 'none'"));
 }

@@ -54,7 +54,7 @@ pub use geometry::{Geometry, Sizing};
 pub use input::{ChannelOrder, InputSpec, Normalise};
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
 pub use open::{open, open_samples, open_with};
-pub use png::write_png;
+pub use png::encode_png;
 pub use preprocessing::{Fit, Preprocessing, Preset};
 pub use resize::Resize;
 pub use samples::{SampleDataset, Targets, TensorSpec, Wanted, has_classes};

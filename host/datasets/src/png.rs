@@ -1,17 +1,15 @@
-//! Images as PNG files.
+//! Images as PNG.
 
-use std::path::Path;
-
-use image::{ExtendedColorType, ImageFormat};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder as _};
 
 use crate::DataError;
 
-/// Writes an image (channels x height x width, values in 0..=1; 1 channel or 3) as a PNG file.
+/// Encodes an image (channels x height x width, values in 0..=1; 1 channel or 3) as PNG.
 ///
 /// # Errors
-/// [`DataError::Option`] for other numbers of channels or values, [`DataError::Io`] where the file
-/// cannot be written.
-pub fn write_png(path: &Path, shape: [usize; 3], pixels: &[f32]) -> Result<(), DataError> {
+/// [`DataError::Option`] for other numbers of channels or values.
+pub fn encode_png(shape: [usize; 3], pixels: &[f32]) -> Result<Vec<u8>, DataError> {
     let [channels, height, width] = shape;
     let colour = match channels {
         1 => ExtendedColorType::L8,
@@ -35,27 +33,27 @@ pub fn write_png(path: &Path, shape: [usize; 3], pixels: &[f32]) -> Result<(), D
         .map(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8)
         .collect();
     let (width, height) = (width as u32, height as u32);
-    image::save_buffer_with_format(path, &bytes, width, height, colour, ImageFormat::Png).map_err(
-        |error| DataError::Io {
-            path: path.to_owned(),
-            source: std::io::Error::other(error),
-        },
-    )
+    let mut png = Vec::new();
+    PngEncoder::new(&mut png)
+        .write_image(&bytes, width, height, colour)
+        .map_err(|error| DataError::Option {
+            option: "image",
+            reason: error.to_string(),
+        })?;
+    Ok(png)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::write_png;
+    use super::encode_png;
 
     #[test]
-    fn an_image_is_read_back_as_it_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.png");
+    fn an_image_is_decoded_as_it_was_encoded() {
         // Two pixels: red and white.
-        write_png(&path, [3, 1, 2], &[1.0, 1.0, 0.0, 1.0, 0.0, 1.0]).unwrap();
-        let read = image::open(&path).unwrap().into_rgb8();
+        let png = encode_png([3, 1, 2], &[1.0, 1.0, 0.0, 1.0, 0.0, 1.0]).unwrap();
+        let read = image::load_from_memory(&png).unwrap().into_rgb8();
         assert_eq!(read.into_raw(), [255, 0, 0, 255, 255, 255]);
-        assert!(write_png(&path, [2, 1, 1], &[0.0, 0.0]).is_err());
-        assert!(write_png(&path, [1, 1, 1], &[0.0, 0.0]).is_err());
+        assert!(encode_png([2, 1, 1], &[0.0, 0.0]).is_err());
+        assert!(encode_png([1, 1, 1], &[0.0, 0.0]).is_err());
     }
 }

@@ -64,27 +64,13 @@ pub(crate) fn lock(path: &Path) -> Result<File, LatencyError> {
 /// # Errors
 /// Fails if the file cannot be written.
 pub(crate) fn write(path: &Path, text: &[u8], private: bool) -> Result<(), LatencyError> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
     let write = || {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let aside = folder.join(name);
-        // A leftover of a killed process with this id may have other permissions.
-        match std::fs::remove_file(&aside) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        if private {
+            whole_file::replace_private(path, text)
+        } else {
+            whole_file::replace(path, text)
         }
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(if private { 0o600 } else { 0o644 })
-            .open(&aside)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        std::fs::rename(&aside, path)
     };
     write().map_err(|source| LatencyError::Io {
         doing: format!("writing {}", path.display()),

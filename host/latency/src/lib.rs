@@ -75,7 +75,6 @@
 #![forbid(unsafe_code)]
 
 mod address;
-mod aside;
 mod client;
 mod command;
 mod deploy;
@@ -118,7 +117,6 @@ pub use agent_protocol::{
 };
 
 pub use address::{Address, Transport};
-pub use aside::temporary_in;
 pub use client::Client;
 pub use command::{Finished, run as run_program};
 pub use deploy::{Agents, DeployStep, Deployed, Deployment, PackedNetwork, deploy, send_network};

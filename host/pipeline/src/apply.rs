@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::ModelSpec;
 use crate::error::PipelineError;
-use crate::folder::write_atomically;
+use crate::folder::write_named;
 use crate::model::{hex_sha256, read_model_bytes, refuse_training};
 use crate::plan::{CutPlan, Planned};
 use crate::prepare::share_of_units;
@@ -104,7 +104,7 @@ pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
         model: name.to_owned(),
         source,
     })?;
-    write_atomically(&request.out, &bytes)?;
+    write_named(&request.out, &bytes)?;
     if let Some(place) = &request.plan {
         let stem = path.file_stem();
         let stem = stem.map_or_else(|| name.into(), |stem| stem.to_string_lossy());
@@ -117,7 +117,7 @@ pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
             },
             &plan,
         )?;
-        write_atomically(place, &described.to_json()?)?;
+        write_named(place, &described.to_json()?)?;
     }
     let (before, after) = (costs(&graph), costs(&pruned));
     Ok(Applied {

@@ -6,13 +6,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datasets::{DataSpec, Dataset, InputSpec, Loader, LoaderConfig, Source, write_png};
+use datasets::{DataSpec, Dataset, InputSpec, Loader, LoaderConfig, Source, encode_png};
 use onnx_graph::deploy;
 use serde::Serialize;
 use train::{Classification, Completion, FinetuneConfig, Runtime, TrainJob, evaluate, train_plain};
 
 use crate::error::PipelineError;
-use crate::folder::write_atomically;
+use crate::folder::write_named;
 use crate::progress::{Reporter, StopFlag};
 
 /// The network of the zoo.
@@ -124,8 +124,8 @@ pub fn example(
     for (data, (split, count)) in [&splits.train, &splits.test].into_iter().zip(WRITTEN) {
         write_images(data.as_ref(), &made.images.join(split), count)?;
     }
-    write_atomically(&made.config, SHORT.as_bytes())?;
-    write_atomically(&made.model, &deployed.bytes)?;
+    write_named(&made.config, SHORT.as_bytes())?;
+    write_named(&made.model, &deployed.bytes)?;
     Ok(made)
 }
 
@@ -158,7 +158,9 @@ fn write_images(data: &dyn Dataset, folder: &Path, count: usize) -> Result<(), P
         let of_class = (0..data.len()).filter(|&index| data.label(index) == label);
         for index in of_class.take(count / data.classes().len()) {
             data.decode(index, &mut pixels)?;
-            write_png(&place.join(format!("{index}.png")), shape, &pixels)?;
+            let file = place.join(format!("{index}.png"));
+            fs::write(&file, encode_png(shape, &pixels)?)
+                .map_err(|e| PipelineError::io(&file, "write", e))?;
         }
     }
     Ok(())

@@ -1,7 +1,6 @@
 //! The run folder: one run at a time, files written aside and renamed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::PipelineError;
@@ -205,34 +204,17 @@ impl RunFolder {
     /// An I/O error naming the path; the old file, if any, is then untouched.
     pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<PathBuf, PipelineError> {
         let path = self.root.join(name);
-        write_atomically(&path, bytes)?;
+        whole_file::replace(&path, bytes).map_err(|e| PipelineError::io(&path, "write", e))?;
         Ok(path)
     }
 }
 
-/// Writes `path` whole or not at all: to a temporary file beside it, flushed to the disk, then
-/// renamed.
+/// Writes a file that the user names, whole or not at all.
 ///
 /// # Errors
 /// An I/O error naming the path.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), PipelineError> {
-    let fail = |e| PipelineError::io(path, "write", e);
-    let dir = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    if !dir.is_dir() {
-        let missing = format!("there is no folder '{}'", dir.display());
-        return Err(fail(std::io::Error::new(
-            std::io::ErrorKind::NotFound,
-            missing,
-        )));
-    }
-    let mut file = latency::temporary_in(dir).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
+pub(crate) fn write_named(path: &Path, bytes: &[u8]) -> Result<(), PipelineError> {
+    whole_file::write(path, bytes).map_err(|e| PipelineError::io(path, "write", e))
 }
 
 #[cfg(test)]

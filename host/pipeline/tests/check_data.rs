@@ -66,7 +66,8 @@ fn write_images(folder: &Path, names: [&str; 3]) {
             };
             let pixels: Vec<f32> = (0..3 * plane).map(value).collect();
             let path = class.join(format!("{number}.png"));
-            datasets::write_png(&path, [3, SIDE, SIDE], &pixels).unwrap();
+            let png = datasets::encode_png([3, SIDE, SIDE], &pixels).unwrap();
+            fs::write(&path, png).unwrap();
         }
     }
 }

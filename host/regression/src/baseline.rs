@@ -1,6 +1,5 @@
 //! Baselines: latencies and models to compare with.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use latency::{InputShape, Key, Model, Sha256};
@@ -216,7 +215,7 @@ impl BaselineFolder {
         for bytes in models {
             let path = self.model_file(Sha256::of(bytes));
             if !path.is_file() {
-                write_aside(&path, bytes)?;
+                write(&path, bytes)?;
             }
         }
         let text =
@@ -224,24 +223,20 @@ impl BaselineFolder {
                 path: file.clone(),
                 detail: error.to_string(),
             })?;
-        write_aside(&file, text.as_bytes())
+        write(&file, text.as_bytes())
     }
 }
 
-/// Writes a file aside, flushes it and renames it.
-fn write_aside(path: &Path, bytes: &[u8]) -> Result<(), RegressionError> {
-    let fail = |source| RegressionError::Io {
-        doing: "write",
-        path: path.to_owned(),
-        source,
-    };
+/// Writes a file, in a folder that is made where it is missing.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), RegressionError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(fail)?;
-    let mut file = latency::temporary_in(folder).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(path).map_err(|error| fail(error.error))?;
-    Ok(())
+    std::fs::create_dir_all(folder)
+        .and_then(|()| whole_file::write(path, bytes))
+        .map_err(|source| RegressionError::Io {
+            doing: "write",
+            path: path.to_owned(),
+            source,
+        })
 }
 
 #[cfg(test)]

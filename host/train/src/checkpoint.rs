@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write as _;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, View, serialize};
@@ -102,8 +101,7 @@ pub fn save(path: &Path, meta: &Meta, tensors: &[(String, Tensor)]) -> Result<()
     write_atomically(path, &bytes)
 }
 
-/// Writes `bytes` to a temporary file, syncs it and renames it to `path`. Creates missing
-/// folders.
+/// Writes `path` whole or not at all. Creates missing folders.
 ///
 /// # Errors
 /// [`TrainError::Io`]; `path` is unchanged then.
@@ -116,18 +114,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(io)?;
-    let mut builder = tempfile::Builder::new();
-    // As any new file: the user's umask decides.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(io)?;
-    file.write_all(bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
-    // The rename must survive a power failure, too.
-    std::fs::File::open(folder)
-        .and_then(|d| d.sync_all())
+    std::fs::create_dir_all(folder)
+        .and_then(|()| whole_file::replace(path, bytes))
         .map_err(io)
 }
 

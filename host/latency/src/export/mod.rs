@@ -46,8 +46,8 @@ impl FromStr for Format {
     }
 }
 
-/// Writes records to `path`, with all timed runs if `samples` is set. The file is written aside,
-/// flushed and renamed.
+/// Writes records to `path`, with all timed runs if `samples` is set. The file is written
+/// whole or not at all.
 ///
 /// # Errors
 /// [`LatencyError::Io`] if the file cannot be written; an existing file is then unchanged.
@@ -57,19 +57,11 @@ pub fn export(
     samples: bool,
     path: &Path,
 ) -> Result<(), LatencyError> {
-    let fail = |source| LatencyError::Io {
+    let content = |file: &mut File| write(records, format, samples, file);
+    whole_file::write_with(path, content).map_err(|source| LatencyError::Io {
         doing: format!("writing {}", path.display()),
         source,
-    };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = crate::temporary_in(folder).map_err(fail)?;
-    write(records, format, samples, file.as_file_mut()).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(path).map_err(|error| fail(error.error))?;
-    Ok(())
+    })
 }
 
 fn write(records: &[Record], format: Format, samples: bool, file: &mut File) -> io::Result<()> {

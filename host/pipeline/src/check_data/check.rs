@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use datasets::{Dataset, InputSpec, Line, Tile, Tone, contact_sheet, image_sizes, write_png};
+use datasets::{Dataset, InputSpec, Line, Tile, Tone, contact_sheet, encode_png, image_sizes};
 use train::{Runtime, all_outputs, float_outputs, reference_logits};
 
 use super::found::{ClassCheck, DataCheck, DataCheckRequest, ShownSample, ValueCheck};
@@ -13,6 +13,7 @@ use crate::closeness::greatest;
 use crate::config::TaskKind;
 use crate::data::data_doubts;
 use crate::error::PipelineError;
+use crate::folder::write_named;
 use crate::model::{LoadedModel, tensor_spec};
 use crate::progress::{Reporter, StopFlag};
 
@@ -264,7 +265,7 @@ fn shown(
     });
     let tiles: Vec<Tile> = tiles.collect();
     let (shape, pixels) = contact_sheet(&tiles, input.shape(), COLUMNS);
-    write_png(&request.sheet, shape, &pixels)?;
+    write_named(&request.sheet, &encode_png(shape, &pixels)?)?;
     Ok((samples, Some(request.sheet.clone())))
 }
 

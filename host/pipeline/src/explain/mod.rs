@@ -18,7 +18,7 @@ use measuring::{Session, SessionConfig};
 use report::Explanation;
 
 use crate::error::PipelineError;
-use crate::folder::write_atomically;
+use crate::folder::write_named;
 use crate::progress::{Reporter, StopFlag};
 use crate::store::user_store;
 use assemble::{assemble, precise};
@@ -82,5 +82,5 @@ pub fn explain(
 /// # Errors
 /// An I/O error naming the path.
 pub fn write_explanation(explanation: &Explanation, path: &Path) -> Result<(), PipelineError> {
-    write_atomically(path, report::render_explanation(explanation).as_bytes())
+    write_named(path, report::render_explanation(explanation).as_bytes())
 }

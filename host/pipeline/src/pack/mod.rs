@@ -25,7 +25,7 @@ use self::retrain::{Retraining, with_weights};
 use self::rounding::roundings;
 use self::weights::Weights;
 use crate::error::PipelineError;
-use crate::folder::write_atomically;
+use crate::folder::write_named;
 use crate::progress::{Reporter, StopFlag};
 
 pub use request::{PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor};
@@ -117,7 +117,7 @@ pub fn pack(
         None => None,
     };
     let deflated = weight_codec::pack(&deployed.bytes, &[]).map_err(failed)?;
-    write_atomically(&request.out, &encoded.container)?;
+    write_named(&request.out, &encoded.container)?;
     if let Some(retraining) = &retraining {
         retraining.forget()?;
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use weight_codec::{Limits, Prefix, unpack_prefix};
 
 use crate::error::PipelineError;
-use crate::folder::write_atomically;
+use crate::folder::write_named;
 
 /// A container to unpack.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ pub fn unpack(request: &UnpackRequest) -> Result<Unpacked, PipelineError> {
     };
     let Prefix { file, complete } =
         unpacked.map_err(|source| PipelineError::codec(&path.display().to_string(), source))?;
-    write_atomically(&request.out, &file)?;
+    write_named(&request.out, &file)?;
     Ok(Unpacked {
         file: request.out.clone(),
         bytes: file.len(),

@@ -10,7 +10,7 @@ use report::{
 
 use super::predicted::Predicted;
 use crate::error::PipelineError;
-use crate::folder::write_atomically;
+use crate::folder::write_named;
 
 /// Writes a prediction as a page that opens without a network connection.
 ///
@@ -18,7 +18,7 @@ use crate::folder::write_atomically;
 /// An I/O error naming the path.
 pub fn write_prediction(predicted: &Predicted, path: &Path) -> Result<(), PipelineError> {
     let page = report::render_prediction(&predicted.page);
-    write_atomically(path, page.as_bytes())
+    write_named(path, page.as_bytes())
 }
 
 /// The content of a page that a prediction does not contain.

@@ -16,7 +16,7 @@ use train::{Calibration, EvaluatorConfig, FinetuneConfig, Runtime, evaluate};
 
 use crate::config::QatConfig;
 use crate::error::PipelineError;
-use crate::folder::write_atomically;
+use crate::folder::write_named;
 use crate::model::{LoadedModel, load_model, refuse_training};
 use crate::on_device::Feed;
 use crate::progress::{Reporter, StopFlag};
@@ -138,7 +138,7 @@ pub fn quantize(
             Form::Integers(_) => &request.out,
             Form::Halves => &request.out_in_halves,
         };
-        write_atomically(file, &built.bytes)?;
+        write_named(file, &built.bytes)?;
         answer.bytes = Some(built.bytes.len());
         answer.file = Some(file.clone());
         answer.chosen = Some(index);

@@ -12,7 +12,7 @@ use super::trial::Training;
 use crate::board::{BoardNeeds, MemoryLimits, outputs_of_reference};
 use crate::closeness::{Closeness, closeness};
 use crate::error::PipelineError;
-use crate::folder::write_atomically;
+use crate::folder::write_named;
 use crate::model::LoadedModel;
 use crate::progress::Reporter;
 
@@ -103,7 +103,7 @@ impl ForBoard<'_> {
         };
         if chosen.is_some() {
             answer.accuracy = Some(evaluate(graph, test, BATCH, runtime)?.share());
-            write_atomically(&self.request.out, bytes)?;
+            write_named(&self.request.out, bytes)?;
             answer.bytes = Some(bytes.len());
             answer.file = Some(self.request.out.clone());
         }

@@ -51,7 +51,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Writes a text file.
 pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("cannot write '{}'", path.display()))
+    whole_file::write(path, text.as_bytes())
+        .with_context(|| format!("cannot write '{}'", path.display()))
 }
 
 /// Draws the history of a folder.

@@ -1,0 +1,147 @@
+//! Files that are written whole or not at all: under a temporary name beside their place, flushed
+//! to the disk, then renamed.
+//!
+//! - [`write`] and [`write_with`] are for places that a user names. A link leads to the file that
+//!   is replaced, whose permissions stay; a device or a pipe is written to, never replaced.
+//! - [`replace`] and [`replace_private`] are for files of the program's own. What has their name is
+//!   replaced, also a link, so that one planted in a shared folder harms nothing.
+//!
+//! Deliberately absent: several files as one.
+//!
+//! # Example
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("figures.csv");
+//! whole_file::write(&path, b"a,b\n")?;
+//! let failed = whole_file::write_with(&path, |out| {
+//!     out.write_all(b"half of it")?;
+//!     Err(std::io::Error::other("the rest is lost"))
+//! });
+//! assert!(failed.is_err());
+//! assert_eq!(std::fs::read(&path)?, b"a,b\n");
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// Writes `bytes` to a place that a user names.
+///
+/// # Errors
+/// The system's reason, or that the folder is missing; a file that is there is then unchanged.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, |out| out.write_all(bytes))
+}
+
+/// Writes what `content` writes to a place that a user names.
+///
+/// # Errors
+/// As [`write`], and those of `content`.
+pub fn write_with(
+    path: &Path,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    // Follows links, also those of `/dev/stdout`, whose names lead nowhere.
+    match fs::metadata(path) {
+        Ok(there) if there.is_file() => {
+            let path = fs::canonicalize(path)?;
+            persist(&path, Some(there.permissions()), content)
+        }
+        Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(_) => content(&mut OpenOptions::new().write(true).open(path)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            persist(&end_of_links(path)?, None, content)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes `bytes` in place of whatever has this name.
+///
+/// # Errors
+/// As [`write`].
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    persist(path, None, |out| out.write_all(bytes))
+}
+
+/// As [`replace`], a file that only its owner may read.
+///
+/// # Errors
+/// As [`write`].
+pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX).suffix(SUFFIX);
+    let file = builder.tempfile_in(folder_of(path)?)?;
+    finish(file, path, |out| out.write_all(bytes))
+}
+
+const PREFIX: &str = ".writing-";
+const SUFFIX: &str = ".tmp";
+/// Links that may lead to one another, as on Linux.
+const LINKS: usize = 40;
+
+/// Where a file is made that is written through `path`, a link to nothing or no link.
+fn end_of_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match fs::read_link(&path) {
+            // An absolute target replaces the folder.
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many links"))
+}
+
+fn folder_of(path: &Path) -> io::Result<&Path> {
+    let folder = path.parent().filter(|of| !of.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let missing = format!("there is no folder '{}'", folder.display());
+    Err(io::Error::new(io::ErrorKind::NotFound, missing))
+}
+
+/// Writes beside `path`, and renames. Without permissions, they are those of any new file: the
+/// user's umask decides.
+fn persist(
+    path: &Path,
+    permissions: Option<Permissions>,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX).suffix(SUFFIX);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder_of(path)?)?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
+    }
+    finish(file, path, content)
+}
+
+fn finish(
+    mut file: NamedTempFile,
+    path: &Path,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    content(file.as_file_mut())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    // The rename must survive a power failure, too. Not every file system lets a folder be opened.
+    if let Ok(folder) = folder_of(path).and_then(File::open) {
+        folder.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests;
