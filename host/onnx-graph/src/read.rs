@@ -9,6 +9,7 @@ mod build;
 mod composed;
 mod constants;
 mod contrib;
+mod draft;
 mod ends;
 mod expand;
 mod forms;
@@ -20,6 +21,8 @@ mod order;
 mod plain;
 mod qlinear;
 mod rewrite;
+mod sequences;
+mod sparse;
 mod tensor;
 #[cfg(test)]
 mod tests;

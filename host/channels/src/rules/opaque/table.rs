@@ -1,7 +1,7 @@
 //! The table of operators.
 
 use super::passage::Passage::{self, Elements, Join, KeptLayer, Pins, Positions, Rule};
-use super::{axes, deform_conv, fused, moves, norms, recurrent};
+use super::{axes, deform_conv, fused, integers, moves, norms, recurrent};
 
 /// Operators of one domain with the same rule.
 type Row = (&'static str, &'static [&'static str], Passage);
@@ -222,13 +222,18 @@ pub(super) static TABLE: &[Row] = &[
         &["FusedMatMul", "TransposeMatMul"],
         Rule(fused::product),
     ),
+    ("", &["DynamicQuantizeLinear"], Rule(integers::quantize)),
+    ("", &["MatMulInteger"], Rule(integers::product)),
+    ("", &["ConvInteger"], Rule(integers::convolution)),
+    (
+        MICROSOFT,
+        &["DynamicQuantizeMatMul", "MatMulIntegerToFloat"],
+        Rule(integers::product),
+    ),
     (
         "",
         &[
-            "ConvInteger",
             "DequantizeLinear",
-            "DynamicQuantizeLinear",
-            "MatMulInteger",
             "QLinearConv",
             "QLinearMatMul",
             "QuantizeLinear",
@@ -239,8 +244,6 @@ pub(super) static TABLE: &[Row] = &[
         MICROSOFT,
         &[
             "DequantizeLinear",
-            "DynamicQuantizeMatMul",
-            "MatMulIntegerToFloat",
             "QGemm",
             "QLinearAdd",
             "QLinearAveragePool",
