@@ -172,3 +172,35 @@ def matrices_on_the_left(n):
     x = n.relu(n.op("Gemm", n.floats(12, 10), x, n.floats(10, 1), transA=1, transB=1))
     x = n.relu(n.op("Add", n.op("MatMul", n.floats(14, 10), x), n.floats(14, 1)))
     n.outputs.append(n.op("Gemm", x, n.floats(14, 5), n.floats(5), transA=1))
+
+
+@model(opset=14, input_shape=("N", "L", 8))
+def lists_of_sizes_that_layers_share(n):
+    lists = {}
+
+    def rows(x, inputs, out):
+        y = n.gemm(n.op("Reshape", x, n.ints(-1, inputs)), inputs, out)
+        if out not in lists:
+            lists[out] = n.op("Concat", n.op("Slice", n.op("Shape", x), n.ints(0), n.ints(2)), width[out], axis=0)
+        return n.op("Reshape", y, lists[out])
+
+    width = {size: n.ints(size) for size in (16, 24)}
+    x = rows("x", 8, 16)
+    for _ in range(2):
+        x = n.op("Add", x, rows(n.op("Tanh", rows(x, 16, 24)), 24, 16))
+    single = [n.op("Unsqueeze", n.op("Gather", n.op("Shape", x), n.const(numpy.int64(i))), n.ints(0)) for i in (0, 1)]
+    y = n.gemm(n.op("Reshape", x, n.ints(-1, 16)), 16, 24)
+    x = n.op("MatMul", n.relu(n.op("Reshape", y, n.op("Concat", *single, width[24], axis=0))), n.floats(24, 12))
+    n.outputs.append(n.gemm(n.op("ReduceMean", x, axes=[1], keepdims=0), 12, 5))
+
+
+@model(opset=21, ir_version=10)
+def integers_of_16_bits(n):
+    scale, zero = n.const(numpy.array(0.001, "f4")), n.const(numpy.array(7, "i2"))
+    x = n.block("x", 3, 12)
+    x = n.op("DequantizeLinear", n.op("QuantizeLinear", x, scale, zero), scale, zero)
+    x = n.block(x, 12, 10)
+    scales, zeros = n.floats(10, low=0.001, high=0.002), n.const(numpy.arange(10, dtype="u2"))
+    x = n.op("QuantizeLinear", n.op("MaxPool", x, kernel_shape=[16, 16]), scales, zeros, axis=1)
+    x = n.op("DequantizeLinear", x, scales, zeros, axis=-3)
+    n.outputs.append(n.gemm(n.op("Flatten", x), 10, 5))

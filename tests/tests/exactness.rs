@@ -427,12 +427,14 @@ made! {
     groups_of_a_convolution_and_of_its_normalisation Executed;
     heads_of_queries_that_share_keys Executed;
     instance_norm_and_local_response_norm Executed;
+    integers_of_16_bits Pruned;
     joins_of_any_number_of_operands Executed;
     kernels_of_two_sizes_in_one Executed;
     largest_positions Pruned;
     layer_norm_over_positions_and_over_whole_images Executed;
     layer_norm_over_the_channels Executed;
     layers_of_integers_whose_scales_are_found Pruned;
+    lists_of_sizes_that_layers_share Executed;
     lists_of_values Executed;
     matmul_and_add_as_a_linear_layer Executed;
     matrices_on_the_left Executed;

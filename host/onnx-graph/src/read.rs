@@ -18,6 +18,7 @@ mod fused;
 mod groups;
 mod joins;
 mod order;
+mod own_sizes;
 mod plain;
 mod qlinear;
 mod rewrite;

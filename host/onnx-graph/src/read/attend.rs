@@ -4,7 +4,7 @@ use super::attention::{Form, Mask, Source};
 use super::build::Reader;
 use super::draft::Draft;
 use crate::proto::NodeProto;
-use crate::{GraphError, Tensor, TensorData};
+use crate::{GraphError, Tensor};
 
 impl Reader<'_> {
     /// Replaces an attention; returns false for all other nodes and forms.
@@ -51,19 +51,22 @@ impl Draft<'_, '_> {
                     continue;
                 }
                 Mask::Sum(i) => node.input[*i].clone(),
-                Mask::Kept(i, hidden) => {
-                    let none = self.constant("none", whole_numbers(vec![], vec![0]));
-                    let kept = self.push("Greater", "kept", vec![node.input[*i].clone(), none]);
+                Mask::Kept {
+                    input,
+                    none,
+                    hidden,
+                } => {
+                    let none = self.constant("none", none.clone());
+                    let flags = vec![node.input[*input].clone(), none];
+                    let kept = self.push("Greater", "kept", flags);
                     self.hiding(kept, *hidden)
                 }
                 Mask::Lengths {
                     input,
-                    keys,
+                    positions,
                     hidden,
                 } => {
-                    let positions = (0..*keys as i32).collect();
-                    let positions = whole_numbers(vec![1, *keys], positions);
-                    let positions = self.constant("positions", positions);
+                    let positions = self.constant("positions", positions.clone());
                     let target = self.constant("column", Tensor::i64s(vec![-1, 1]));
                     let lengths = vec![node.input[*input].clone(), target];
                     let lengths = self.push("Reshape", "lengths", lengths);
@@ -176,9 +179,4 @@ impl Draft<'_, '_> {
         self.ints("perm", perm.to_vec());
         moved
     }
-}
-
-/// 32-bit integers, as ONNX Runtime's masks have them.
-fn whole_numbers(dims: Vec<usize>, values: Vec<i32>) -> Tensor {
-    Tensor::new(dims, TensorData::I32(values)).unwrap_or_else(|_| Tensor::scalar(0.0))
 }

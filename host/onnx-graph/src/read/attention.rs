@@ -60,12 +60,18 @@ pub(super) enum Mask {
     Sum(usize),
     /// True where a key is seen. A query that sees none gives zeros.
     Seen(usize),
-    /// Positive for the keys that are seen, by sequence; the number is added for the others.
-    Kept(usize, f32),
-    /// How many keys are seen, by sequence; the number is added for those behind.
+    /// Above zero, given as `none`, for the keys that are seen, by sequence; `hidden` is added for
+    /// the others.
+    Kept {
+        input: usize,
+        none: Tensor,
+        hidden: f32,
+    },
+    /// How many keys are seen, by sequence, to be compared with the `positions` of the keys;
+    /// `hidden` is added for those behind.
     Lengths {
         input: usize,
-        keys: usize,
+        positions: Tensor,
         hidden: f32,
     },
 }
@@ -191,17 +197,24 @@ impl Reader<'_> {
         let [batch, positions, _] = self.sizes(node, keys)? else {
             return None;
         };
-        match self.sizes(node, i)? {
-            [rows, columns] if rows == batch && columns == positions => {
-                Some(vec![Mask::Kept(i, hidden)])
-            }
-            [rows] if rows == batch => Some(vec![Mask::Lengths {
+        let mask = match self.sizes(node, i)? {
+            [rows, columns] if rows == batch && columns == positions => Mask::Kept {
                 input: i,
-                keys: positions.known().filter(|&keys| keys <= MOST)?,
+                none: Tensor::new(Vec::new(), TensorData::I32(vec![0])).ok()?,
                 hidden,
-            }]),
-            _ => None,
-        }
+            },
+            [rows] if rows == batch => {
+                let keys = positions.known().filter(|&keys| keys <= MOST)?;
+                let list = TensorData::I32((0..keys as i32).collect());
+                Mask::Lengths {
+                    input: i,
+                    positions: Tensor::new(vec![1, keys], list).ok()?,
+                    hidden,
+                }
+            }
+            _ => return None,
+        };
+        Some(vec![mask])
     }
 
     /// The sum with the scores in input `i` of an attention of ONNX Runtime.

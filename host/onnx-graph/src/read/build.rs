@@ -6,7 +6,7 @@ use super::budget::Budget;
 use super::functions::{Functions, Imports};
 use super::plain::plain_operators;
 use super::sequences::Sequences;
-use super::{attribute, unshare};
+use super::{attribute, own_sizes, unshare};
 use crate::about::About;
 use crate::captures::{DEPTH, Reads, captured, defined, reads};
 use crate::external::ExternalData;
@@ -174,6 +174,7 @@ impl<'a> Reader<'a> {
         self.outputs(proto)?;
         let mut graph = self.graph;
         unshare::unshare(&mut graph);
+        own_sizes::own_sizes(&mut graph);
         graph.remove_dead();
         let live: HashSet<&str> = graph.nodes.iter().map(|n| n.name.as_str()).collect();
         graph.training.retain(|name| live.contains(name.as_str()));

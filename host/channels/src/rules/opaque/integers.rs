@@ -35,6 +35,25 @@ pub(super) fn quantize(cx: &mut Context<'_>, node: &Node, _: &Opaque) -> Result<
     Ok(())
 }
 
+/// A conversion between floats and integers, whose scales and zero points are single or one for
+/// each channel.
+pub(super) fn scaled(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(), &'static str> {
+    let Some(map) = cx.map(node, 0) else {
+        return Ok(());
+    };
+    if op.int("block_size", 0) != 0 {
+        return Err("integers whose scales are those of blocks");
+    }
+    let rank = cx.input_rank(node).ok_or("integers of unknown rank")?;
+    let lists = parameters(cx, node, &[1, 2], map.atoms.len())?;
+    if !lists.is_empty() && Context::axis(op.int("axis", 1), rank) != Some(map.axis) {
+        return Err(PARAMETERS);
+    }
+    lists.iter().for_each(|&p| cx.bind(p, 0, &map.atoms));
+    cx.set(node.output(), map.axis, map.atoms);
+    Ok(())
+}
+
 /// A product with a matrix of integers.
 pub(super) fn product(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(), &'static str> {
     let inputs = match op.op_type.as_str() {

@@ -3,7 +3,7 @@
 //! [GatherElements](https://onnx.ai/onnx/operators/onnx__GatherElements.html).
 
 use onnx_graph::ops::Opaque;
-use onnx_graph::{Dim, Node};
+use onnx_graph::{DType, Dim, Node, Tensor};
 
 use crate::atoms::{Context, Map};
 
@@ -105,7 +105,12 @@ pub(super) fn gather(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(
     Ok(())
 }
 
-/// A table with a row of floats for each number makes channels, as a layer does: the columns.
+/// Whether a table holds floats, or bytes that encode such.
+fn holds_features(table: &Tensor) -> bool {
+    matches!(table.dtype(), DType::I8 | DType::U8) || table.to_f32s().is_some()
+}
+
+/// A table with a row of features for each number makes channels, as a layer does: the columns.
 fn table(cx: &mut Context<'_>, node: &Node, op: &Opaque) {
     let id = cx.ends.producers[node.output().index()];
     let rank = cx.rank(node.output());
@@ -114,7 +119,7 @@ fn table(cx: &mut Context<'_>, node: &Node, op: &Opaque) {
         return;
     };
     let columns = match cx.graph.constant(table) {
-        Some(constant) if constant.to_f32s().is_some() => match constant.dims() {
+        Some(constant) if holds_features(constant) => match constant.dims() {
             &[_, columns] => columns,
             _ => return,
         },
