@@ -10,6 +10,7 @@ mod composed;
 mod constants;
 mod contrib;
 mod draft;
+mod elements;
 mod ends;
 mod expand;
 mod forms;

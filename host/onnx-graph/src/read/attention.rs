@@ -167,8 +167,8 @@ impl Reader<'_> {
         })
     }
 
-    /// What a query sees of the keys behind itself, if the attribute `name` hides them: `Some(None)`
-    /// if it does not. Queries and keys are the inputs `of`.
+    /// What a query sees of the keys behind itself, if the attribute `name` hides them:
+    /// `Some(None)` if it does not. Queries and keys are the inputs `of`.
     fn causal(&self, node: &NodeProto, name: &str, of: [usize; 2]) -> Option<Option<Tensor>> {
         if number(node, name) == 0 {
             return Some(None);

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::budget::Budget;
+use super::elements::Sequences;
 use super::functions::{Functions, Imports};
 use super::plain::plain_operators;
-use super::sequences::Sequences;
 use super::{attribute, own_sizes, unshare};
 use crate::about::About;
 use crate::captures::{DEPTH, Reads, captured, defined, reads};

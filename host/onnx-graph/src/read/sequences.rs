@@ -3,8 +3,6 @@
 //!
 //! A node that makes a sequence waits until a node is read that does not only name its elements.
 
-use std::collections::{HashMap, HashSet};
-
 use super::build::Reader;
 use super::draft::Draft;
 use crate::captures::captured;
@@ -17,24 +15,6 @@ const MOST: usize = 1 << 10;
 
 /// The operator set since which axes and parts are inputs instead of attributes.
 const AS_INPUTS: i64 = 13;
-
-/// The sequences of a file.
-#[derive(Default)]
-pub(super) struct Sequences {
-    /// Names of the elements, by the name of the sequence.
-    elements: HashMap<String, Vec<String>>,
-    /// The nodes that make sequences, as long as nothing needs the sequence itself.
-    waiting: HashMap<String, (NodeProto, i64)>,
-    /// Sequences that a node needs as such.
-    needed: HashSet<String>,
-}
-
-impl Sequences {
-    /// Whether `name` is a sequence or an optional value whose elements are known.
-    pub fn names(&self, name: &str) -> bool {
-        self.elements.contains_key(name)
-    }
-}
 
 fn number(node: &NodeProto, name: &str, default: i64) -> i64 {
     let stated = node.attribute.iter().find(|a| a.name == name);
