@@ -50,7 +50,7 @@ fn check_zoo(name: &str, config: &ZooConfig) {
 
 fn check_made(name: &str, reach: Reach) {
     let range = match name {
-        "an_input_of_bytes" | "an_input_of_numbers" => BYTES,
+        "an_input_of_bytes" | "an_input_of_numbers" | "words_and_their_positions" => BYTES,
         _ => PIXELS,
     };
     let bytes = made_model(name);
@@ -379,6 +379,7 @@ made! {
     attention_by_the_extrema_over_channels Executed;
     attention_of_channels_and_then_of_positions Executed;
     attentions_in_one_operator Executed;
+    attentions_that_hide_keys Executed;
     attentions_that_the_runtime_fuses Executed;
     auto_pad_same_lower Executed;
     auto_pad_same_upper Executed;
@@ -424,13 +425,19 @@ made! {
     grouped_convolution_in_a_residual_block Executed;
     grouped_convolution_that_changes_width Executed;
     groups_of_a_convolution_and_of_its_normalisation Executed;
+    heads_of_queries_that_share_keys Executed;
     instance_norm_and_local_response_norm Executed;
+    integers_of_16_bits Pruned;
     joins_of_any_number_of_operands Executed;
     kernels_of_two_sizes_in_one Executed;
     largest_positions Pruned;
     layer_norm_over_positions_and_over_whole_images Executed;
     layer_norm_over_the_channels Executed;
+    layers_of_integers_whose_scales_are_found Pruned;
+    lists_of_sizes_that_layers_share Executed;
+    lists_of_values Executed;
     matmul_and_add_as_a_linear_layer Executed;
+    matrices_on_the_left Executed;
     matrices_that_are_merged_by_computed_sizes Executed;
     means_over_channels_by_pools_of_all_positions Executed;
     nodes_without_names Executed;
@@ -492,6 +499,7 @@ made! {
     triangles_of_positions Executed;
     weights_in_constant_nodes Executed;
     windows_that_slide_along_channels_and_rows Executed;
+    words_and_their_positions Executed;
     zeros_of_a_computed_shape_beside_the_channels Executed;
 }
 

@@ -115,7 +115,10 @@ impl Context<'_> {
                     }
                 }
             }
-            _ => return None,
+            _ => {
+                let from = origin(self, node, axis)?;
+                self.trace(behind(node.input(0)?, from), atoms, steps)?;
+            }
         }
         steps.push(Step::Set(value, axis));
         Some(())
@@ -154,5 +157,53 @@ impl Context<'_> {
 
     fn size(&self, value: ValueId, axis: usize) -> Option<Dim> {
         self.graph.value(value).shape.as_ref()?.get(axis).cloned()
+    }
+}
+
+/// The axis of a node's first input that is `axis` of its output, where the node acts on single
+/// elements or on other axes.
+fn origin(cx: &Context<'_>, node: &Node, axis: usize) -> Option<usize> {
+    match &node.op {
+        Op::Cos(_)
+        | Op::Exp(_)
+        | Op::Identity(_)
+        | Op::Neg(_)
+        | Op::Reciprocal(_)
+        | Op::Relu(_)
+        | Op::Sigmoid(_)
+        | Op::Sin(_)
+        | Op::Sqrt(_)
+        | Op::Tanh(_) => Some(axis),
+        Op::Unsqueeze(op) => {
+            let added = op.axes(cx.rank(node.output())?)?;
+            let before = added.iter().filter(|&&a| a < axis).count();
+            (!added.contains(&axis)).then(|| axis - before)
+        }
+        Op::Slice(op) => {
+            let rank = cx.input_rank(node)?;
+            let cut = |i: usize| op.axis(i, rank) == Some(axis);
+            (!(0..op.starts.len()).any(cut)).then_some(axis)
+        }
+        Op::Opaque(op) if op.domain.is_empty() => match op.op_type.as_str() {
+            "Cast" => Some(axis),
+            "Slice" => {
+                let rank = cx.input_rank(node)?;
+                let stated = || cx.graph.constant_input(node, 3)?.to_i64s();
+                let axes = op.ints("axes").or_else(stated)?;
+                let cut = |&a: &i64| Context::axis(a, rank) == Some(axis);
+                (!axes.iter().any(cut)).then_some(axis)
+            }
+            "Gather" => {
+                let along = Context::axis(op.int("axis", 0), cx.input_rank(node)?)?;
+                let picked = cx.rank(node.input(1)?)?;
+                match axis {
+                    _ if axis < along => Some(axis),
+                    _ if axis >= along + picked => (axis + 1).checked_sub(picked),
+                    _ => None,
+                }
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }

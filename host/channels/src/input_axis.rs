@@ -7,22 +7,24 @@ use onnx_graph::{Graph, Node, ValueId};
 
 use crate::atoms::Ends;
 
-/// The channel axis of `input`. Of a value with three axes it is the one that the first layer
-/// reads as such: a sequence of vectors has its channels last, one for a convolution in the middle.
+/// The channel axis of `input`: of a value with three axes or more it is the one that the first
+/// layer reads as such. A sequence of vectors has its channels last, one for a convolution in the
+/// middle, and an image that a network of TensorFlow takes has them last.
 pub(crate) fn channel_axis(graph: &Graph, ends: &Ends, input: ValueId) -> usize {
     let usual = graph.channel_axis(input);
     let rank = graph.value(input).shape.as_ref().map(Vec::len);
     match rank {
-        Some(3) => read(graph, ends, input).unwrap_or(usual),
+        Some(rank) if rank > 2 => read(graph, ends, input, rank).unwrap_or(usual),
         _ => usual,
     }
 }
 
 /// The axis that the first layer on the way from `input` reads as channels.
-fn read(graph: &Graph, ends: &Ends, input: ValueId) -> Option<usize> {
+fn read(graph: &Graph, ends: &Ends, input: ValueId, rank: usize) -> Option<usize> {
     let mut visited = BTreeSet::new();
     // Values, and the axis of the input that each of their axes is.
-    let mut next = VecDeque::from([(input, vec![Some(0), Some(1), Some(2)])]);
+    let own: Vec<Option<usize>> = (0..rank).map(Some).collect();
+    let mut next = VecDeque::from([(input, own)]);
     while let Some((value, axes)) = next.pop_front() {
         if !visited.insert(value) {
             continue;
@@ -63,7 +65,9 @@ fn layer(graph: &Graph, node: &Node, value: ValueId, axes: &[Option<usize>]) -> 
         Op::Opaque(op) if matches!(op.op_type.as_str(), "GRU" | "LSTM" | "RNN") => 2,
         _ => return None,
     };
-    (*axes.get(at)?).filter(|&axis| axis > 0)
+    // A network that adds the batch itself takes one image, with the channels first.
+    let alone = !axes.contains(&Some(0)) || axes.first() == Some(&None);
+    (*axes.get(at)?).filter(|&axis| axis > 0 || alone)
 }
 
 /// The axes of a node's output, if it only moves them or acts on single elements.
@@ -98,6 +102,7 @@ fn moved(graph: &Graph, node: &Node, axes: &[Option<usize>]) -> Option<Vec<Optio
         | Op::Clip(_)
         | Op::LayerNormalization(_)
         | Op::Dropout(_) => (rank == axes.len()).then(|| axes.to_vec()),
+        Op::Opaque(op) if op.domain.is_empty() && op.op_type == "Cast" => Some(axes.to_vec()),
         _ => None,
     }
 }

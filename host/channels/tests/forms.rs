@@ -4,7 +4,7 @@
 
 use channels::{PrunePlan, analyse, apply, cut, mask};
 use onnx_graph::ops::*;
-use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
+use onnx_graph::{Attribute, AttributeValue, DType, Dim, Graph, Tensor, ValueId};
 
 /// A network under construction.
 struct Net {
@@ -49,12 +49,25 @@ impl Net {
     }
 
     fn conv(&mut self, name: &str, x: ValueId, inputs: usize, outputs: usize) -> ValueId {
-        let w = self.weight(&[outputs, inputs, 1, 1]);
+        self.conv_of(name, x, (inputs, outputs), 2)
+    }
+
+    /// A convolution of single positions over `spatial` axes.
+    fn conv_of(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        (inputs, outputs): (usize, usize),
+        spatial: usize,
+    ) -> ValueId {
+        let mut dims = vec![outputs, inputs];
+        dims.resize(2 + spatial, 1);
+        let w = self.weight(&dims);
         let op = Conv {
-            kernel: vec![1; 2],
-            strides: vec![1; 2],
-            pads: vec![0; 4],
-            dilations: vec![1; 2],
+            kernel: vec![1; spatial],
+            strides: vec![1; spatial],
+            pads: vec![0; 2 * spatial],
+            dilations: vec![1; spatial],
             group: 1,
         };
         self.push(name, op, &[x, w])
@@ -474,4 +487,44 @@ fn heads_are_the_channels_where_a_product_mixes_those_of_each() {
     let analysis = analyse(&net.graph).unwrap();
     let units: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
     assert_eq!(units, [2], "pinned: {:?}", analysis.pinned());
+}
+
+#[test]
+fn the_first_layer_decides_which_axis_of_an_image_has_its_channels() {
+    // The sizes of the image, the order that makes its channels come first, and whether the
+    // network adds the batch itself.
+    let cases: [(DType, &[usize], &[usize], bool); 5] = [
+        (DType::F32, &[2, 4, 4, 3], &[0, 3, 1, 2], false),
+        (DType::U8, &[2, 4, 4, 9], &[0, 3, 1, 2], false),
+        (DType::F32, &[2, 4, 8, 8, 3], &[0, 4, 1, 2, 3], false),
+        (DType::F32, &[3, 8, 8], &[0, 1, 2], true),
+        (DType::U8, &[8, 8, 3], &[2, 0, 1], true),
+    ];
+    for (dtype, sizes, order, alone) in cases {
+        let mut graph = Graph::new("test", 17);
+        let shape = sizes.iter().map(|&size| Dim::Known(size)).collect();
+        let mut x = graph.add_input("x", dtype, shape);
+        let mut net = Net { graph };
+        if dtype == DType::U8 {
+            let cast = Opaque {
+                op_type: "Cast".into(),
+                attributes: vec![Attribute {
+                    name: "to".into(),
+                    value: AttributeValue::Int(1),
+                }],
+                ..Opaque::default()
+            };
+            x = net.push("cast", cast, &[x]);
+        }
+        let perm = order.to_vec();
+        x = net.push("moved", Transpose { perm }, &[x]);
+        let channels = sizes[order[usize::from(!alone)]];
+        if alone {
+            x = net.push("batch", Unsqueeze { axes: vec![0] }, &[x]);
+        }
+        let spatial = sizes.len() - if alone { 1 } else { 2 };
+        let a = net.conv_of("a", x, (channels, 8), spatial);
+        let out = net.conv_of("out", a, (8, 2), spatial);
+        check(net, out, &[("a", 8)], None);
+    }
 }

@@ -224,6 +224,16 @@ pub(crate) struct TypeProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(crate) struct SparseTensorProto {
+    #[prost(message, optional, tag = "1")]
+    pub values: Option<TensorProto>,
+    #[prost(message, optional, tag = "2")]
+    pub indices: Option<TensorProto>,
+    #[prost(int64, repeated, tag = "3")]
+    pub dims: Vec<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(crate) struct TensorType {
     #[prost(int32, tag = "1")]
     pub elem_type: i32,

@@ -66,14 +66,23 @@ fn stated(cx: &mut Context<'_>, id: NodeId, node: &Node, axis: usize, atoms: &At
 fn part(cx: &Context<'_>, node: &Node, at: usize) -> Option<(ValueId, bool)> {
     let list = node.input(1)?;
     let join = cx.graph.node(cx.ends.producers[list.index()]?);
-    let single = |v: &Option<ValueId>| {
-        let shape = v.and_then(|v| cx.graph.value(v).shape.as_deref());
-        matches!(shape, Some([Dim::Known(1)]))
-    };
-    if !matches!(join.op, Op::Concat(_)) || !join.inputs.iter().all(single) {
+    if !matches!(join.op, Op::Concat(_)) {
         return None;
     }
-    let part = join.input(at)?;
+    let length = |v: ValueId| match cx.graph.value(v).shape.as_deref() {
+        Some([Dim::Known(n)]) => Some(*n),
+        _ => None,
+    };
+    let mut start = 0;
+    let mut found = None;
+    for part in join.inputs.iter().flatten() {
+        let length = length(*part)?;
+        if start == at && length == 1 {
+            found = Some(*part);
+        }
+        start += length;
+    }
+    let part = found?;
     let read_once = |v: ValueId| cx.consumers(v).len() == 1 && !cx.graph.outputs().contains(&v);
     Some((part, read_once(list) && read_once(part)))
 }

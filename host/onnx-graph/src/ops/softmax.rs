@@ -4,9 +4,12 @@
 //! Before opset 13 they normalise over all axes from `axis` on. Such a node is read only if the
 //! axes behind `axis` have size 1, where both forms agree.
 
+use ndarray::{ArrayViewMut1, Axis};
+
 use super::context::{Emission, Facts, Operator, Parsing, same, since_axes};
 use crate::GraphError;
 use crate::dims;
+use crate::fold::{Array, Fold};
 use crate::value::{Dim, Shape};
 
 /// The operator set in which `axis` came to mean one axis.
@@ -18,9 +21,17 @@ fn is_innermost(axis: i64, shape: &[Dim]) -> bool {
         .is_ok_and(|at| shape[at + 1..].iter().all(|d| *d == Dim::Known(1)))
 }
 
+/// Subtracts the greatest element, so that no exponential is too large, and returns the sum of the
+/// exponentials.
+fn lowered(lane: &mut ArrayViewMut1<'_, f32>) -> f32 {
+    let greatest = lane.fold(f32::NEG_INFINITY, |most, &v| most.max(v));
+    lane.mapv_inplace(|v| v - greatest);
+    lane.iter().map(|v| v.exp()).sum()
+}
+
 /// Defines operators that normalise along one axis.
 macro_rules! softmax {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, $lane:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct $name {
@@ -42,6 +53,12 @@ macro_rules! softmax {
             const VERSIONS: &'static [i64] = &[1, 11, 13];
             const INPUTS: (usize, usize) = (1, 1);
             const SINCE: i64 = 1;
+            const FOLD: Fold<Self> = Fold::Elements(|op, x| {
+                let mut x = x.floats(0)?;
+                let axis = op.axis(x.ndim())?;
+                x.lanes_mut(Axis(axis)).into_iter().for_each($lane);
+                Some(Array::Floats(x))
+            });
 
             fn since(&self, facts: &Facts<'_>) -> i64 {
                 match facts.shape(0) {
@@ -75,7 +92,13 @@ macro_rules! softmax {
 
 softmax! {
     /// `exp(x) / sum(exp(x))` along one axis.
-    Softmax;
+    Softmax, |mut lane| {
+        let sum = lowered(&mut lane);
+        lane.mapv_inplace(|v| v.exp() / sum);
+    };
     /// `log(softmax(x))` along one axis.
-    LogSoftmax;
+    LogSoftmax, |mut lane| {
+        let sum = lowered(&mut lane);
+        lane.mapv_inplace(|v| v - sum.ln());
+    };
 }

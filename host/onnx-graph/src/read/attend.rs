@@ -1,21 +1,10 @@
 //! The operators that replace an [attention](super::attention).
 
-use std::collections::HashMap;
-
 use super::attention::{Form, Mask, Source};
 use super::build::Reader;
-use super::rewrite::Nodes;
-use crate::captures::{DEPTH, reads};
-use crate::proto::{AttributeProto, NodeProto, attribute_type as kind};
+use super::draft::Draft;
+use crate::proto::NodeProto;
 use crate::{GraphError, Tensor};
-
-/// The nodes and constants that replace an attention.
-struct Draft<'r, 'a> {
-    reader: &'r mut Reader<'a>,
-    label: String,
-    nodes: Nodes,
-    constants: Vec<(String, Tensor)>,
-}
 
 impl Reader<'_> {
     /// Replaces an attention; returns false for all other nodes and forms.
@@ -23,37 +12,9 @@ impl Reader<'_> {
         let Some(form) = self.attention(node, opset) else {
             return Ok(false);
         };
-        let mut draft = Draft {
-            label: node.label(),
-            reader: self,
-            nodes: Nodes::default(),
-            constants: Vec::new(),
-        };
+        let mut draft = Draft::new(self, node);
         draft.build(node, &form);
-        let Draft {
-            nodes: Nodes(nodes),
-            constants,
-            ..
-        } = draft;
-        let mut before: HashMap<&String, usize> = HashMap::new();
-        for input in &node.input {
-            *before.entry(input).or_default() += 1;
-        }
-        for (name, count) in reads(&nodes, DEPTH) {
-            match self.scope.get(&name) {
-                Some(id) => {
-                    let more = count.saturating_sub(before.get(&name).copied().unwrap_or(0));
-                    *self.uses.entry(*id).or_default() += more;
-                }
-                None => *self.reads.entry(name).or_default() += count,
-            }
-        }
-        for (name, tensor) in constants {
-            self.constant(&name, tensor)?;
-        }
-        for node in &nodes {
-            self.node(node, opset)?;
-        }
+        draft.read(node, opset)?;
         Ok(true)
     }
 }
@@ -62,54 +23,77 @@ impl Draft<'_, '_> {
     fn build(&mut self, node: &NodeProto, form: &Form) {
         let [queries, keys, values] = self.parts(node, &form.source);
         let (queries, keys, values) = match form.packed {
-            Some(heads) => (
-                self.split(queries, heads, &[0, 2, 1, 3]),
-                self.split(keys, heads, &[0, 2, 3, 1]),
-                self.split(values, heads, &[0, 2, 1, 3]),
-            ),
+            Some(heads) => {
+                let kept = heads / form.shared.max(1);
+                (
+                    self.split(queries, heads, &[0, 2, 1, 3]),
+                    self.split(keys, kept, &[0, 2, 3, 1]),
+                    self.split(values, kept, &[0, 2, 1, 3]),
+                )
+            }
             None => (queries, self.transposed(keys, &[0, 1, 3, 2]), values),
         };
+        let [keys, values] =
+            [keys, values].map(|heads| self.repeated(heads, (form.heads, form.shared)));
         let scale = self.constant("scale", Tensor::scalar(form.scale));
         let queries = self.push("Mul", "scaled", vec![queries, scale]);
         let mut scores = self.push("MatMul", "scores", vec![queries, keys]);
-        let mask = node.input.get(3).cloned().unwrap_or_default();
         let causal = form.causal.clone();
-        let before = causal.map(|mask| self.constant("before", mask));
-        let seen = match (&form.mask, before) {
-            (Some(Mask::Seen), Some(before)) => Some(self.push("And", "seen", vec![mask, before])),
-            (Some(Mask::Seen), None) => Some(mask),
-            (Some(Mask::Sum), before) => {
-                scores = self.push("Add", "masked", vec![scores, mask]);
-                before
-            }
-            (None, before) => before,
-        };
+        let mut seen = causal.map(|mask| self.constant("before", mask));
+        for mask in &form.masks {
+            let sum = match mask {
+                Mask::Seen(i) => {
+                    let mask = node.input[*i].clone();
+                    seen = Some(match seen {
+                        Some(before) => self.push("And", "seen", vec![mask, before]),
+                        None => mask,
+                    });
+                    continue;
+                }
+                Mask::Sum(i) => node.input[*i].clone(),
+                Mask::Kept {
+                    input,
+                    none,
+                    hidden,
+                } => {
+                    let none = self.constant("none", none.clone());
+                    let flags = vec![node.input[*input].clone(), none];
+                    let kept = self.push("Greater", "kept", flags);
+                    self.hiding(kept, *hidden)
+                }
+                Mask::Lengths {
+                    input,
+                    positions,
+                    hidden,
+                } => {
+                    let positions = self.constant("positions", positions.clone());
+                    let target = self.constant("column", Tensor::i64s(vec![-1, 1]));
+                    let lengths = vec![node.input[*input].clone(), target];
+                    let lengths = self.push("Reshape", "lengths", lengths);
+                    let kept = self.push("Less", "kept", vec![positions, lengths]);
+                    self.hiding(kept, *hidden)
+                }
+            };
+            scores = self.push("Add", "masked", vec![scores, sum]);
+        }
         if let Some(seen) = &seen {
             let least = self.constant("least", Tensor::scalar(f32::MIN));
             scores = self.push("Where", "seen_scores", vec![seen.clone(), scores, least]);
         }
         let mut shares = self.push("Softmax", "shares", vec![scores]);
-        self.nodes.attributes([AttributeProto {
-            name: "axis".into(),
-            i: Some(-1),
-            r#type: kind::INT,
-            ..AttributeProto::default()
-        }]);
+        self.int("axis", -1);
         if let Some(seen) = seen {
             let nothing = self.constant("nothing", Tensor::scalar(0.0));
             shares = self.push("Where", "seen_shares", vec![seen, shares, nothing]);
         }
         let output = node.output[..1].to_vec();
         match form.packed {
-            None => self
-                .nodes
-                .end("MatMul", self.label.clone(), vec![shares, values], output),
+            None => self.end("MatMul", vec![shares, values], output),
             Some(_) => {
                 let result = self.push("MatMul", "result", vec![shares, values]);
                 let moved = self.transposed(result, &[0, 2, 1, 3]);
                 let target = self.constant("merged", Tensor::i64s(vec![0, 0, -1]));
-                self.nodes
-                    .end("Reshape", self.label.clone(), vec![moved, target], output);
+                self.end("Reshape", vec![moved, target], output);
             }
         }
     }
@@ -128,14 +112,18 @@ impl Draft<'_, '_> {
                     self.push("Add", names[i], vec![input(i), bias])
                 })
             }
-            Source::Layer(size) => [0, 1, 2].map(|i| {
-                let range = (i * size, (i + 1) * size);
-                let weight = self.range(names[i], input(1), 1, range);
-                let bias = self.range(names[i], input(2), 0, range);
-                let product = format!("{}_product", names[i]);
-                let product = self.push("MatMul", &product, vec![input(0), weight]);
-                self.push("Add", names[i], vec![product, bias])
-            }),
+            Source::Layer(sizes) => {
+                let mut start = 0;
+                [0, 1, 2].map(|i| {
+                    let range = (start, start + sizes[i]);
+                    start = range.1;
+                    let weight = self.range(names[i], input(1), 1, range);
+                    let bias = self.range(names[i], input(2), 0, range);
+                    let product = format!("{}_product", names[i]);
+                    let product = self.push("MatMul", &product, vec![input(0), weight]);
+                    self.push("Add", names[i], vec![product, bias])
+                })
+            }
         }
     }
 
@@ -164,33 +152,31 @@ impl Draft<'_, '_> {
         self.transposed(split, perm)
     }
 
+    /// Each head of keys or values `shared` times in a row, for the `count` heads of queries.
+    fn repeated(&mut self, heads: String, (count, shared): (usize, usize)) -> String {
+        if shared == 1 {
+            return heads;
+        }
+        let kept = count.checked_div(shared).unwrap_or_default();
+        let order = (0..kept).flat_map(|head| std::iter::repeat_n(head as i64, shared));
+        let order = self.constant("order", Tensor::i64s(order.collect()));
+        let repeated = self.push("Gather", "repeated", vec![heads, order]);
+        self.int("axis", 1);
+        repeated
+    }
+
+    /// The sum that hides keys, by sequence and key: zero where `kept` is true.
+    fn hiding(&mut self, kept: String, hidden: f32) -> String {
+        let nothing = self.constant("shown", Tensor::scalar(0.0));
+        let hidden = self.constant("hidden", Tensor::scalar(hidden));
+        let rows = self.push("Where", "hiding", vec![kept, nothing, hidden]);
+        let target = self.constant("by_key", Tensor::i64s(vec![0, 1, 1, -1]));
+        self.push("Reshape", "hiding_by_key", vec![rows, target])
+    }
+
     fn transposed(&mut self, value: String, perm: &[i64]) -> String {
         let moved = self.push("Transpose", "moved", vec![value]);
-        self.nodes.attributes([AttributeProto {
-            name: "perm".into(),
-            ints: perm.to_vec(),
-            r#type: kind::INTS,
-            ..AttributeProto::default()
-        }]);
+        self.ints("perm", perm.to_vec());
         moved
-    }
-
-    /// A name that nothing has.
-    fn name(&mut self, of: &str) -> String {
-        let names = &mut self.reader.names;
-        let name = names.unused(&format!("{}_{of}", self.label));
-        names.take(&name, 0);
-        name
-    }
-
-    fn constant(&mut self, of: &str, tensor: Tensor) -> String {
-        let name = self.name(of);
-        self.constants.push((name.clone(), tensor));
-        name
-    }
-
-    fn push(&mut self, op_type: &str, of: &str, input: Vec<String>) -> String {
-        let output = self.name(of);
-        self.nodes.push(op_type, output, input)
     }
 }

@@ -4,7 +4,7 @@
 //! exporter writes, and Attention and MultiHeadAttention of [ONNX
 //! Runtime](https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md).
 //!
-//! Forms with a cache, groups of queries, a cap or further outputs stay as they are.
+//! Forms with a cache, a cap or further outputs stay as they are.
 
 use super::build::Reader;
 use crate::proto::{AttributeProto, NodeProto, plain};
@@ -13,6 +13,9 @@ use crate::{DType, Tensor, TensorData};
 
 /// Most elements of a mask that hides what follows.
 const MOST: usize = 1 << 20;
+
+/// What ONNX Runtime adds to the scores of hidden keys.
+const HIDDEN: f32 = -10000.0;
 
 /// The first operator set in which Slice has its bounds as inputs.
 const SLICE: i64 = 10;
@@ -33,8 +36,12 @@ pub(super) struct Form {
     pub source: Source,
     /// Number of heads, where the last axis of three packs them; `None` where they have an axis.
     pub packed: Option<usize>,
+    /// Number of heads of queries.
+    pub heads: usize,
+    /// How many of them read each head of keys and values.
+    pub shared: usize,
     pub scale: f32,
-    pub mask: Option<Mask>,
+    pub masks: Vec<Mask>,
     /// True for the keys up to each query, where a query sees no key behind itself.
     pub causal: Option<Tensor>,
 }
@@ -43,15 +50,30 @@ pub(super) struct Form {
 pub(super) enum Source {
     /// They are given, with biases in one list of the given sizes.
     Given(Option<[usize; 3]>),
-    /// A layer makes all three, of the given size each.
-    Layer(usize),
+    /// A layer makes all three, of the given sizes.
+    Layer([usize; 3]),
 }
 
-/// What is added to the scores.
+/// What decides on the scores, by the number of the input with it.
 pub(super) enum Mask {
-    Sum,
+    /// It is added to them.
+    Sum(usize),
     /// True where a key is seen. A query that sees none gives zeros.
-    Seen,
+    Seen(usize),
+    /// Above zero, given as `none`, for the keys that are seen, by sequence; `hidden` is added for
+    /// the others.
+    Kept {
+        input: usize,
+        none: Tensor,
+        hidden: f32,
+    },
+    /// How many keys are seen, by sequence, to be compared with the `positions` of the keys;
+    /// `hidden` is added for those behind.
+    Lengths {
+        input: usize,
+        positions: Tensor,
+        hidden: f32,
+    },
 }
 
 fn find<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
@@ -117,39 +139,104 @@ impl Reader<'_> {
             return None;
         }
         let heads = (number(node, "q_num_heads"), number(node, "kv_num_heads"));
-        let (packed, size) = self.heads(node, heads)?;
+        let Heads {
+            packed,
+            size,
+            count,
+            shared,
+        } = self.heads(node, heads)?;
         let keys = self.sizes(node, 1)?;
         let along = keys.len() - 2;
-        let mask = match given(node, 3) {
-            false => None,
+        let masks = match given(node, 3) {
+            false => Vec::new(),
             true if self.sizes(node, 3)?.last() != Some(&keys[along]) => return None,
-            true => Some(match self.dtype(node, 3)? {
-                DType::F32 => Mask::Sum,
-                DType::Bool => Mask::Seen,
+            true => match self.dtype(node, 3)? {
+                DType::F32 => vec![Mask::Sum(3)],
+                DType::Bool => vec![Mask::Seen(3)],
                 _ => return None,
-            }),
-        };
-        let causal = match number(node, "is_causal") {
-            0 => None,
-            _ => {
-                let queries = self.sizes(node, 0)?[along].known()?;
-                Some(before(queries, keys[along].known()?)?)
-            }
+            },
         };
         Some(Form {
             source: Source::Given(None),
             packed,
+            heads: count,
+            shared,
             scale: scale(node, size),
-            mask,
-            causal,
+            masks,
+            causal: self.causal(node, "is_causal", [0, 1])?,
         })
+    }
+
+    /// What a query sees of the keys behind itself, if the attribute `name` hides them:
+    /// `Some(None)` if it does not. Queries and keys are the inputs `of`.
+    fn causal(&self, node: &NodeProto, name: &str, of: [usize; 2]) -> Option<Option<Tensor>> {
+        if number(node, name) == 0 {
+            return Some(None);
+        }
+        let positions = of.map(|i| {
+            let sizes = self.sizes(node, i)?;
+            sizes.get(sizes.len().checked_sub(2)?)?.known()
+        });
+        let [Some(queries), Some(keys)] = positions else {
+            return None;
+        };
+        before(queries, keys).map(Some)
+    }
+
+    /// The mask of keys by sequence in input `i` of an attention of ONNX Runtime, whose keys are
+    /// input `keys`: a list of lengths, or a flag per key.
+    fn key_mask(&self, node: &NodeProto, i: usize, keys: usize) -> Option<Vec<Mask>> {
+        if !given(node, i) {
+            return Some(Vec::new());
+        }
+        if self.dtype(node, i) != Some(DType::I32) {
+            return None;
+        }
+        let hidden = find(node, "mask_filter_value").and_then(|a| a.f);
+        let hidden = hidden.unwrap_or(HIDDEN);
+        let [batch, positions, _] = self.sizes(node, keys)? else {
+            return None;
+        };
+        let mask = match self.sizes(node, i)? {
+            [rows, columns] if rows == batch && columns == positions => Mask::Kept {
+                input: i,
+                none: Tensor::new(Vec::new(), TensorData::I32(vec![0])).ok()?,
+                hidden,
+            },
+            [rows] if rows == batch => {
+                let keys = positions.known().filter(|&keys| keys <= MOST)?;
+                let list = TensorData::I32((0..keys as i32).collect());
+                Mask::Lengths {
+                    input: i,
+                    positions: Tensor::new(vec![1, keys], list).ok()?,
+                    hidden,
+                }
+            }
+            _ => return None,
+        };
+        Some(vec![mask])
+    }
+
+    /// The sum with the scores in input `i` of an attention of ONNX Runtime.
+    fn score_bias(&self, node: &NodeProto, i: usize) -> Option<Vec<Mask>> {
+        match given(node, i) {
+            false => Some(Vec::new()),
+            true if self.dtype(node, i) != Some(DType::F32) => None,
+            true if self.sizes(node, i)?.len() != 4 => None,
+            true => Some(vec![Mask::Sum(i)]),
+        }
     }
 
     /// MultiHeadAttention of ONNX Runtime, over queries, keys and values of three axes.
     fn biased_form(&self, node: &NodeProto, opset: i64) -> Option<Form> {
         let heads = number(node, "num_heads");
-        let (packed, size) = self.heads(node, (heads, heads))?;
-        if any_from(node, 4) || number(node, "unidirectional") != 0 {
+        let Heads {
+            packed,
+            size,
+            count,
+            ..
+        } = self.heads(node, (heads, heads))?;
+        if any_from(node, 6) {
             return None;
         }
         let widths = [0, 1, 2].map(|i| self.sizes(node, i)?.last()?.known());
@@ -164,38 +251,58 @@ impl Reader<'_> {
             return None;
         }
         packed?;
+        let mut masks = self.key_mask(node, 4, 1)?;
+        masks.append(&mut self.score_bias(node, 5)?);
         Some(Form {
             source: Source::Given(given(node, 3).then_some(sizes)),
             packed,
+            heads: count,
+            shared: 1,
             scale: scale(node, size),
-            mask: None,
-            causal: None,
+            masks,
+            causal: self.causal(node, "unidirectional", [0, 1])?,
         })
     }
 
     /// Attention of ONNX Runtime: one layer makes queries, keys and values.
     fn packed_form(&self, node: &NodeProto, opset: i64) -> Option<Form> {
-        let others = ["unidirectional", "do_rotary", "past_present_share_buffer"];
+        let others = ["do_rotary", "past_present_share_buffer"];
         let plain = others.iter().all(|name| number(node, name) == 0);
-        if any_from(node, 3) || opset < SLICE || !plain || find(node, "qkv_hidden_sizes").is_some()
-        {
+        if given(node, 4) || any_from(node, 6) || opset < SLICE || !plain {
             return None;
         }
         let &[_, outputs] = self.dims(node, 1)? else {
             return None;
         };
         let heads = usize::try_from(number(node, "num_heads")).ok()?;
-        let size = outputs.checked_div(heads.checked_mul(3)?)?;
-        let whole = size.checked_mul(heads)?.checked_mul(3)? == outputs;
-        if !whole || self.dims(node, 2)? != [outputs] || self.sizes(node, 0)?.len() != 3 {
+        let stated = find(node, "qkv_hidden_sizes").map(|a| &a.ints);
+        let sizes: Vec<usize> = match stated.filter(|sizes| !sizes.is_empty()) {
+            Some(sizes) => {
+                let sizes = sizes.iter().map(|&size| usize::try_from(size).ok());
+                sizes.collect::<Option<_>>()?
+            }
+            None => vec![outputs / 3; 3],
+        };
+        let &[queries, keys, values] = sizes.as_slice() else {
+            return None;
+        };
+        let sizes = [queries, keys, values];
+        let whole = |&size: &usize| heads > 0 && size > 0 && size.is_multiple_of(heads);
+        let total = queries.checked_add(keys)?.checked_add(values)?;
+        let fits = queries == keys && total == outputs && sizes.iter().all(whole);
+        if !fits || self.dims(node, 2)? != [outputs] || self.sizes(node, 0)?.len() != 3 {
             return None;
         }
+        let mut masks = self.key_mask(node, 3, 0)?;
+        masks.append(&mut self.score_bias(node, 5)?);
         Some(Form {
-            source: Source::Layer(size * heads),
+            source: Source::Layer(sizes),
             packed: Some(heads),
-            scale: scale(node, size),
-            mask: None,
-            causal: None,
+            heads,
+            shared: 1,
+            scale: scale(node, queries / heads),
+            masks,
+            causal: self.causal(node, "unidirectional", [0, 0])?,
         })
     }
 
@@ -215,27 +322,53 @@ impl Reader<'_> {
         self.graph.constant(id).map(Tensor::dims)
     }
 
-    /// The number of heads that the last axis packs, and the size of a query in a head. Queries,
-    /// keys and values must have as many heads.
-    fn heads(&self, node: &NodeProto, stated: (i64, i64)) -> Option<(Option<usize>, usize)> {
-        let [queries, keys, values] = [0, 1, 2].map(|i| self.sizes(node, i));
-        let (queries, keys, values) = (queries?, keys?, values?);
-        if keys.len() != queries.len() || values.len() != queries.len() {
+    /// The heads of an attention over given queries, keys and values, of which the node states
+    /// `queries` and `keys`. Values have as many as keys.
+    fn heads(&self, node: &NodeProto, (queries, keys): (i64, i64)) -> Option<Heads> {
+        let sizes = [0, 1, 2].map(|i| self.sizes(node, i));
+        let [Some(query), Some(key), Some(value)] = sizes else {
+            return None;
+        };
+        if key.len() != query.len() || value.len() != query.len() {
             return None;
         }
-        let width = queries.last()?.known()?;
-        match queries.len() {
+        let width = query.last()?.known()?;
+        let (count, kept, packed) = match query.len() {
             3 => {
-                let heads = usize::try_from(stated.0).ok().filter(|&n| n > 0)?;
-                let whole = width.is_multiple_of(heads);
-                (stated.0 == stated.1 && whole).then_some((Some(heads), width / heads))
+                let count = |n: i64| usize::try_from(n).ok().filter(|&n| n > 0);
+                (count(queries)?, count(keys)?, true)
             }
             4 => {
-                let heads = queries[1].known()?;
-                let same = [keys, values].iter().all(|v| v[1] == Dim::Known(heads));
-                same.then_some((None, width))
+                let kept = key[1].known()?;
+                (
+                    query[1].known()?,
+                    (value[1] == key[1]).then_some(kept)?,
+                    false,
+                )
             }
-            _ => None,
+            _ => return None,
+        };
+        let whole = kept > 0 && count.is_multiple_of(kept);
+        if !whole || (packed && !width.is_multiple_of(count)) {
+            return None;
         }
+        Some(Heads {
+            packed: packed.then_some(count),
+            size: if packed { width / count } else { width },
+            count,
+            shared: count / kept,
+        })
     }
+}
+
+/// The heads of an attention.
+struct Heads {
+    /// Their number, if the last axis packs them.
+    packed: Option<usize>,
+    /// The size of a query in a head.
+    size: usize,
+    /// The number of heads of queries.
+    count: usize,
+    /// How many of them read each head of keys and values.
+    shared: usize,
 }

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::budget::Budget;
+use super::elements::Sequences;
 use super::functions::{Functions, Imports};
 use super::plain::plain_operators;
-use super::{attribute, unshare};
+use super::{attribute, own_sizes, unshare};
 use crate::about::About;
 use crate::captures::{DEPTH, Reads, captured, defined, reads};
 use crate::external::ExternalData;
@@ -33,13 +34,6 @@ pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Gr
     let mut proto = model.graph.ok_or_else(|| GraphError::Decode {
         reason: "there is no graph in it".into(),
     })?;
-    if !proto.sparse_initializer.is_empty() {
-        let reason = "sparse tensors are not supported".to_owned();
-        return Err(GraphError::Unsupported {
-            place: format!("graph '{}'", proto.name),
-            reason,
-        });
-    }
     let functions = Functions::new(model.functions)?;
     let mut imports = Imports::of_model(&model.opset_import, &functions)
         .ok_or_else(|| malformed("model", "no version of the operator set is stated"))?;
@@ -78,6 +72,7 @@ pub(super) struct Reader<'a> {
     pub names: Names,
     /// How many branches around the present node are being inlined.
     pub depth: usize,
+    pub sequences: Sequences,
 }
 
 /// A node of the file as an operator.
@@ -121,9 +116,13 @@ impl<'a> Reader<'a> {
             budget: Budget::new(),
             names,
             depth: 0,
+            sequences: Sequences::default(),
         };
         for t in &proto.initializer {
             reader.file_constant(&t.name, t)?;
+        }
+        for bytes in &proto.sparse_initializer {
+            reader.sparse_constant(bytes)?;
         }
         for input in &proto.input {
             if reader
@@ -175,6 +174,7 @@ impl<'a> Reader<'a> {
         self.outputs(proto)?;
         let mut graph = self.graph;
         unshare::unshare(&mut graph);
+        own_sizes::own_sizes(&mut graph);
         graph.remove_dead();
         let live: HashSet<&str> = graph.nodes.iter().map(|n| n.name.as_str()).collect();
         graph.training.retain(|name| live.contains(name.as_str()));
@@ -195,12 +195,22 @@ impl<'a> Reader<'a> {
         let Some(first) = proto.output.first().filter(|o| !o.is_empty()) else {
             return Err(GraphError::NoOutput { node: name });
         };
-        if self.inline_branch(proto, opset)? || self.attend(proto, opset)? {
+        if self.inline_branch(proto, opset)?
+            || self.attend(proto, opset)?
+            || self.by_elements(proto, opset)?
+        {
             return Ok(());
         }
         let is_constant = proto.op_type == "Constant" && plain(&proto.domain).is_empty();
         let attributes = attribute::attributes(proto, &name, self.external)?;
-        if is_constant && let Some(tensor) = attribute::constant_value(&attributes, &name)? {
+        let value = match is_constant {
+            true => match attribute::constant_value(&attributes, &name)? {
+                None => self.sparse_value(proto)?,
+                value => value,
+            },
+            false => None,
+        };
+        if let Some(tensor) = value {
             self.constant(first, tensor)?;
             return Ok(());
         }

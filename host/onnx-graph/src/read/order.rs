@@ -34,6 +34,7 @@ impl Reader<'_> {
                 match producer.get(name.as_str()) {
                     Some(&i) => list.push(i),
                     None if self.scope.contains_key(name.as_str()) => {}
+                    None if self.sequences.names(name) => {}
                     None => {
                         return Err(GraphError::NotReady {
                             node: node.label(),

@@ -7,6 +7,7 @@ mod functions;
 mod halves;
 mod integers;
 mod interface;
+mod sparse;
 mod training;
 mod versions;
 

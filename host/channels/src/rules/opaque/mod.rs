@@ -4,6 +4,7 @@
 mod axes;
 mod deform_conv;
 mod fused;
+mod integers;
 mod moves;
 mod norms;
 mod passage;

@@ -3,7 +3,7 @@
 //! [GatherElements](https://onnx.ai/onnx/operators/onnx__GatherElements.html).
 
 use onnx_graph::ops::Opaque;
-use onnx_graph::{Dim, Node};
+use onnx_graph::{DType, Dim, Node, Tensor};
 
 use crate::atoms::{Context, Map};
 
@@ -78,10 +78,12 @@ pub(super) fn slice(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<()
 
 /// Entries of an axis other than the channels, by computed numbers.
 pub(super) fn gather(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(), &'static str> {
-    if cx.map(node, 1).is_some() {
-        return Err("channels that are read as numbers");
+    if let Some(numbers) = cx.map(node, 1) {
+        let reason = "channels that are read as numbers";
+        cx.pin(&numbers.atoms, &node.name, reason);
     }
     let Some(map) = cx.map(node, 0) else {
+        table(cx, node, op);
         return Ok(());
     };
     let picked = node.input(1).and_then(|v| cx.rank(v));
@@ -101,6 +103,31 @@ pub(super) fn gather(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(
     };
     cx.set(node.output(), to, map.atoms);
     Ok(())
+}
+
+/// Whether a table holds floats, or bytes that encode such.
+fn holds_features(table: &Tensor) -> bool {
+    matches!(table.dtype(), DType::I8 | DType::U8) || table.to_f32s().is_some()
+}
+
+/// A table with a row of features for each number makes channels, as a layer does: the columns.
+fn table(cx: &mut Context<'_>, node: &Node, op: &Opaque) {
+    let id = cx.ends.producers[node.output().index()];
+    let rank = cx.rank(node.output());
+    let (Some(id), Some(rank), Some(table), 0) = (id, rank, node.input(0), op.int("axis", 0))
+    else {
+        return;
+    };
+    let columns = match cx.graph.constant(table) {
+        Some(constant) if holds_features(constant) => match constant.dims() {
+            &[_, columns] => columns,
+            _ => return,
+        },
+        _ => return,
+    };
+    let channels = cx.produce(id, columns);
+    cx.bind(table, 1, &channels);
+    cx.set(node.output(), rank - 1, channels);
 }
 
 /// Elements along an axis other than the channels, by numbers for each channel: those follow the
@@ -168,10 +195,13 @@ pub(super) fn gather_slices(
     node: &Node,
     op: &Opaque,
 ) -> Result<(), &'static str> {
-    let (Some(map), None, 0) = (cx.map(node, 0), cx.map(node, 1), op.int("batch_dims", 0)) else {
+    let batch = usize::try_from(op.int("batch_dims", 0));
+    let (Some(map), None, Ok(batch)) = (cx.map(node, 0), cx.map(node, 1), batch) else {
         return Err("the channels of this gathering are not followed");
     };
     let (depth, lead) = selected(cx, node).ok_or("a gathering of unknown rank")?;
+    // The axes of the batch are among those of the numbers, too.
+    let depth = depth.saturating_add(batch);
     let to = (map.axis + lead)
         .checked_sub(depth)
         .filter(|_| map.axis >= depth);

@@ -1,7 +1,7 @@
 //! The table of operators.
 
 use super::passage::Passage::{self, Elements, Join, KeptLayer, Pins, Positions, Rule};
-use super::{axes, deform_conv, fused, moves, norms, recurrent};
+use super::{axes, deform_conv, fused, integers, moves, norms, recurrent};
 
 /// Operators of one domain with the same rule.
 type Row = (&'static str, &'static [&'static str], Passage);
@@ -15,6 +15,8 @@ const RANDOM: &str = "an operator of random numbers";
 const SUBGRAPH: &str = "an operator with subgraphs that read it";
 const INTEGERS: &str = "an operator on integers with scales, in a form that is not followed";
 const ATTENTION: &str = "an attention in one operator, whose heads share a packed layout";
+const CACHE: &str =
+    "an attention with a cache, or in another form that is not read as the products it is made of";
 const PACKED: &str = "a product with packed weights";
 const SIGNAL: &str = "a transform of signals, which mixes its axis";
 const TEXT: &str = "an operator on texts";
@@ -222,25 +224,31 @@ pub(super) static TABLE: &[Row] = &[
         &["FusedMatMul", "TransposeMatMul"],
         Rule(fused::product),
     ),
+    ("", &["DynamicQuantizeLinear"], Rule(integers::quantize)),
+    ("", &["MatMulInteger"], Rule(integers::product)),
+    ("", &["ConvInteger"], Rule(integers::convolution)),
+    (
+        MICROSOFT,
+        &["DynamicQuantizeMatMul", "MatMulIntegerToFloat"],
+        Rule(integers::product),
+    ),
     (
         "",
-        &[
-            "ConvInteger",
-            "DequantizeLinear",
-            "DynamicQuantizeLinear",
-            "MatMulInteger",
-            "QLinearConv",
-            "QLinearMatMul",
-            "QuantizeLinear",
-        ],
-        Pins(INTEGERS),
+        &["DequantizeLinear", "QuantizeLinear"],
+        Rule(integers::scaled),
     ),
     (
         MICROSOFT,
+        &["DequantizeLinear", "QuantizeLinear"],
+        Rule(integers::scaled),
+    ),
+    ("", &["QLinearConv", "QLinearMatMul"], Pins(INTEGERS)),
+    (
+        MICROSOFT,
         &[
-            "DequantizeLinear",
-            "DynamicQuantizeMatMul",
-            "MatMulIntegerToFloat",
+            "DynamicQuantizeLSTM",
+            "QAttention",
+            "QEmbedLayerNormalization",
             "QGemm",
             "QLinearAdd",
             "QLinearAveragePool",
@@ -253,14 +261,12 @@ pub(super) static TABLE: &[Row] = &[
             "QLinearSigmoid",
             "QLinearSoftmax",
             "QLinearWhere",
-            "QuantizeLinear",
         ],
         Pins(INTEGERS),
     ),
     (
         "",
         &[
-            "Attention",
             "CausalConvWithState",
             "LinearAttention",
             "RotaryEmbedding",
@@ -270,14 +276,14 @@ pub(super) static TABLE: &[Row] = &[
     ),
     (
         MICROSOFT,
-        &[
-            "Attention",
-            "EmbedLayerNormalization",
-            "GroupQueryAttention",
-            "MultiHeadAttention",
-            "RotaryEmbedding",
-        ],
+        &["EmbedLayerNormalization", "RotaryEmbedding"],
         Pins(ATTENTION),
+    ),
+    ("", &["Attention"], Pins(CACHE)),
+    (
+        MICROSOFT,
+        &["Attention", "GroupQueryAttention", "MultiHeadAttention"],
+        Pins(CACHE),
     ),
     (
         MICROSOFT,

@@ -27,6 +27,18 @@ pub(super) fn log(_: &Opaque, operands: &Operands) -> Option<Array> {
     operands.map(f32::ln)
 }
 
+pub(super) fn sin(_: &Opaque, operands: &Operands) -> Option<Array> {
+    operands.map(f32::sin)
+}
+
+pub(super) fn cos(_: &Opaque, operands: &Operands) -> Option<Array> {
+    operands.map(f32::cos)
+}
+
+pub(super) fn softplus(_: &Opaque, operands: &Operands) -> Option<Array> {
+    operands.map(|v| v.max(0.0) + (-v.abs()).exp().ln_1p())
+}
+
 pub(super) fn reciprocal(_: &Opaque, operands: &Operands) -> Option<Array> {
     operands.map(f32::recip)
 }

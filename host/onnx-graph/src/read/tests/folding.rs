@@ -108,6 +108,27 @@ fn tables_from_a_small_network_over_constants_are_folded() {
 }
 
 #[test]
+fn functions_of_constants_are_folded() {
+    let e = std::f32::consts::E;
+    let cases: [(&str, [f32; 2]); 5] = [
+        ("Sin", [0.0, 1f32.sin()]),
+        ("Cos", [1.0, 1f32.cos()]),
+        ("Softplus", [2f32.ln(), (1.0 + e).ln()]),
+        ("Softmax", [1.0 / (1.0 + e), e / (1.0 + e)]),
+        ("LogSoftmax", [-(1.0 + e).ln(), 1.0 - (1.0 + e).ln()]),
+    ];
+    for (operator, expected) in cases {
+        let nodes = vec![node(operator, &["list"], "c", &[])];
+        added(
+            nodes,
+            vec![floats("list", &[2], &[0.0, 1.0])],
+            &[2],
+            &expected,
+        );
+    }
+}
+
+#[test]
 fn weights_that_are_standardised_at_run_time_are_folded() {
     // The scaled weight standardisation of NF-Nets (Brock et al., 2021), in the form of PyTorch's
     // export.

@@ -19,7 +19,6 @@ pub(super) static ROWS: &[Row] = &[
             "BitwiseNot",
             "Celu",
             "Clip",
-            "Cos",
             "Cosh",
             "CumProd",
             "CumSum",
@@ -51,10 +50,8 @@ pub(super) static ROWS: &[Row] = &[
             "Shrink",
             "Sigmoid",
             "SimplifiedLayerNormalization",
-            "Sin",
             "Sinh",
             "Softmax",
-            "Softplus",
             "Softsign",
             "Sqrt",
             "Swish",
@@ -69,6 +66,18 @@ pub(super) static ROWS: &[Row] = &[
     (
         &["Abs"],
         Signature::new(shape::same, FIRST).folding(fold::abs),
+    ),
+    (
+        &["Cos"],
+        Signature::new(shape::same, FIRST).folding(fold::cos),
+    ),
+    (
+        &["Sin"],
+        Signature::new(shape::same, FIRST).folding(fold::sin),
+    ),
+    (
+        &["Softplus"],
+        Signature::new(shape::same, FIRST).folding(fold::softplus),
     ),
     (
         &["Ceil"],
