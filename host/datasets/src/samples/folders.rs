@@ -154,7 +154,7 @@ pub(super) fn archives(dir: &Path, wanted: &Wanted) -> Result<Part, DataError> {
         });
     }
     if wanted.targets == Targets::Class {
-        part.classes = (0..=most).map(|class| class.to_string()).collect();
+        part.classes = listing::numbered(most).map_err(|reason| unfit(dir, reason))?;
     }
     Ok(part)
 }

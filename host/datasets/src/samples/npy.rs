@@ -79,6 +79,8 @@ fn half(bits: u16) -> f32 {
 pub(super) struct Header {
     pub kind: Kind,
     pub shape: Vec<usize>,
+    /// Bytes of the file before the first element.
+    start: u64,
 }
 
 impl Header {
@@ -100,7 +102,9 @@ impl Header {
         }
         let mut text = vec![0u8; length];
         from.read_exact(&mut text).map_err(|e| e.to_string())?;
-        Self::parse(&String::from_utf8_lossy(&text))
+        let mut header = Self::parse(&String::from_utf8_lossy(&text))?;
+        header.start = (start.len() + digits + length) as u64;
+        Ok(header)
     }
 
     /// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
@@ -122,7 +126,11 @@ impl Header {
         let sizes = shape.split(',').map(str::trim).filter(|s| !s.is_empty());
         let sizes: Result<Vec<usize>, _> = sizes.map(str::parse).collect();
         let shape = sizes.map_err(|_| format!("its shape is ({shape})"))?;
-        let header = Self { kind, shape };
+        let header = Self {
+            kind,
+            shape,
+            start: 0,
+        };
         match header.elements() {
             Some(_) => Ok(header),
             None => Err(format!("its shape {:?} is too large", header.shape)),
@@ -137,10 +145,23 @@ impl Header {
         product.filter(|&all| all <= MOST_ELEMENTS)
     }
 
+    /// The bytes of all elements.
+    fn size(&self) -> u64 {
+        (self.elements().unwrap_or(0) * self.kind.bytes) as u64
+    }
+
+    /// Refuses a file of `length` bytes that ends before the last element.
+    pub fn check_length(&self, length: u64) -> Result<(), String> {
+        let (held, size) = (length.saturating_sub(self.start), self.size());
+        match held < size {
+            true => Err(format!("it ends after {held} of {size} bytes")),
+            false => Ok(()),
+        }
+    }
+
     /// Reads the elements.
     pub fn values(&self, from: &mut impl Read) -> Result<Vec<f32>, String> {
-        let count = self.elements().unwrap_or(0);
-        let size = (count * self.kind.bytes) as u64;
+        let size = self.size();
         let mut bytes = Vec::new();
         from.take(size)
             .read_to_end(&mut bytes)

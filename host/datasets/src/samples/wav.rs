@@ -14,9 +14,21 @@ pub(super) fn length(input: &TensorSpec) -> Option<usize> {
     (long.count() <= 1 && !input.integers).then(|| input.size())
 }
 
-/// Samples a second.
+/// Samples a second of a sound that is whole.
 pub(super) fn rate(path: &Path) -> Result<u32, DataError> {
-    Ok(open(path)?.spec().sample_rate)
+    let reader = open(path)?;
+    let spec = reader.spec();
+    let size = u64::from(reader.len()) * u64::from(spec.bits_per_sample.div_ceil(8));
+    let held = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?;
+    if size == 0 {
+        return Err(unfit(path, "it holds no sound"));
+    }
+    if held.len() < size {
+        let held = held.len();
+        let reason = format!("it is cut off: its sound takes {size} bytes, the file has {held}");
+        return Err(unfit(path, reason));
+    }
+    Ok(spec.sample_rate)
 }
 
 fn open(path: &Path) -> Result<WavReader<std::io::BufReader<std::fs::File>>, DataError> {
@@ -47,6 +59,9 @@ pub(super) fn read(path: &Path, out: &mut [f32]) -> Result<(), DataError> {
     out.fill(0.0);
     for (value, frame) in out.iter_mut().zip(values.chunks_exact(channels)) {
         *value = frame.iter().sum::<f32>() / channels as f32;
+        if !value.is_finite() {
+            return Err(unfit(path, format!("it holds the sample {value}")));
+        }
     }
     Ok(())
 }
