@@ -61,8 +61,12 @@ fn wav(rate: u32, samples: &[i16]) -> Vec<u8> {
 }
 
 fn png(side: u32, grey: u8) -> Vec<u8> {
+    grey_png((side, side), grey)
+}
+
+fn grey_png((width, height): (u32, u32), grey: u8) -> Vec<u8> {
     let mut out = Cursor::new(Vec::new());
-    let image = image::GrayImage::from_pixel(side, side, image::Luma([grey]));
+    let image = image::GrayImage::from_pixel(width, height, image::Luma([grey]));
     image.write_to(&mut out, image::ImageFormat::Png).unwrap();
     out.into_inner()
 }
@@ -266,7 +270,7 @@ fn a_table_is_read_as_spreadsheets_write_it() {
         let dir = tempfile::tempdir().unwrap();
         let table = table.replace("DIR", &dir.path().display().to_string());
         let files = [
-            ("t.csv", table.into_bytes()),
+            ("t.csv", table.clone().into_bytes()),
             ("a,1.wav", wav(8000, &[1; 8])),
             ("b.WAV", wav(8000, &[2; 8])),
             ("c.wav", wav(8000, &[3; 8])),
@@ -311,13 +315,13 @@ fn what_does_not_fit_is_one_sentence() {
     };
     let classes = wanted(&[input("x", &[1, 8], false)], Targets::Class);
     let labelled = |text: &str| sentence(&table(text), "csv:DIR/t.csv", &classes);
+    let targets = Targets::Mask {
+        output: "y".into(),
+        dims: vec![4, 4],
+        classes: 3,
+    };
+    let masked = wanted(&[input("x", &[1, 8, 8], false)], targets);
     let masks = |grey: u8| {
-        let targets = Targets::Mask {
-            output: "y".into(),
-            dims: vec![4, 4],
-            classes: 3,
-        };
-        let wanted = wanted(&[input("x", &[1, 8, 8], false)], targets);
         let dir = tempfile::tempdir().unwrap();
         let name = |i: usize, kind: &str| format!("{kind}/{i}.png");
         let files: Vec<(String, Vec<u8>)> = (0..3)
@@ -333,7 +337,7 @@ fn what_does_not_fit_is_one_sentence() {
             .map(|(name, bytes)| (&name[..], bytes.clone()))
             .collect();
         let spec = "images:DIR,search=1,test=1";
-        let splits = opened(dir.path(), &files, spec, &wanted).unwrap();
+        let splits = opened(dir.path(), &files, spec, &masked).unwrap();
         let read = splits.test.target(0, &mut [0.0; 16]);
         let file = |error: datasets::DataError| {
             let text = error
@@ -454,6 +458,21 @@ fn what_does_not_fit_is_one_sentence() {
             sentence(&table("path,at\na.wav,1\n"), "csv:DIR/t.csv", &valued(2)),
         ),
         ("a class too many", masks(7)),
+        (
+            "no image",
+            sentence(&[("a.png", b"hello".to_vec())], "images:DIR", &image),
+        ),
+        (
+            "a mask that is turned",
+            sentence(
+                &[
+                    ("images/a.png", png(8, 0)),
+                    ("masks/a.png", grey_png((16, 8), 0)),
+                ],
+                "images:DIR",
+                &masked,
+            ),
+        ),
         ("a header-less table", labelled("a.wav,left\na.wav,right\n")),
         ("no label", labelled("path,label\na.wav,\n")),
         (

@@ -22,7 +22,7 @@ pub use wanted::{Targets, TensorSpec, Wanted};
 use crate::array::hex;
 use crate::split::StoredSplits;
 use crate::{DataError, DataSpec, Dataset, InputSpec, Source};
-use record::{Inputs, Part, Record, Target, not_an_image};
+use record::{Inputs, Part, Record, Target, check_images, not_an_image};
 
 /// Samples that are read when they are needed.
 #[derive(Debug)]
@@ -59,6 +59,7 @@ impl SampleDataset {
             };
             return Err(fail(format!("its samples have no {what}")));
         }
+        check_images(&records)?;
         if classes.is_empty() {
             classes.push(String::new());
         }

@@ -1,6 +1,6 @@
 //! NumPy's array files: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
-use std::io::Read;
+use std::io::{Error, ErrorKind, Read};
 
 /// Most bytes of a header; NumPy's own are below a thousand.
 const MOST_HEADER: usize = 1 << 20;
@@ -87,21 +87,24 @@ impl Header {
     /// Reads the header, and leaves `from` at the first element.
     pub fn read(from: &mut impl Read) -> Result<Self, String> {
         let mut start = [0u8; 8];
-        from.read_exact(&mut start).map_err(|e| e.to_string())?;
+        let cut_off = |error: Error| match error.kind() {
+            ErrorKind::UnexpectedEof => "it ends within its header".to_owned(),
+            _ => error.to_string(),
+        };
+        from.read_exact(&mut start).map_err(cut_off)?;
         if &start[..6] != b"\x93NUMPY" {
             return Err("it is no array of NumPy".into());
         }
         let long = start[6] >= 2;
         let mut length = [0u8; 4];
         let digits = if long { 4 } else { 2 };
-        from.read_exact(&mut length[..digits])
-            .map_err(|e| e.to_string())?;
+        from.read_exact(&mut length[..digits]).map_err(cut_off)?;
         let length = u32::from_le_bytes(length) as usize;
         if length > MOST_HEADER {
             return Err(format!("its header has {length} bytes"));
         }
         let mut text = vec![0u8; length];
-        from.read_exact(&mut text).map_err(|e| e.to_string())?;
+        from.read_exact(&mut text).map_err(cut_off)?;
         let mut header = Self::parse(&String::from_utf8_lossy(&text))?;
         header.start = (start.len() + digits + length) as u64;
         Ok(header)

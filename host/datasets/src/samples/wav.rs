@@ -1,5 +1,6 @@
 //! WAV files for networks over one axis.
 
+use std::io::Seek as _;
 use std::path::Path;
 
 use hound::{SampleFormat, WavReader};
@@ -19,13 +20,16 @@ pub(super) fn rate(path: &Path) -> Result<u32, DataError> {
     let reader = open(path)?;
     let spec = reader.spec();
     let size = u64::from(reader.len()) * u64::from(spec.bits_per_sample.div_ceil(8));
-    let held = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?;
     if size == 0 {
         return Err(unfit(path, "it holds no sound"));
     }
-    if held.len() < size {
-        let held = held.len();
-        let reason = format!("it is cut off: its sound takes {size} bytes, the file has {held}");
+    let mut file = reader.into_inner();
+    let start = file.stream_position();
+    let length = file.get_ref().metadata().map(|of| of.len());
+    let io = |error: std::io::Error| DataError::io(path, error);
+    let held = length.map_err(io)?.saturating_sub(start.map_err(io)?);
+    if held < size {
+        let reason = format!("it is cut off: it holds {held} of {size} bytes of its sound");
         return Err(unfit(path, reason));
     }
     Ok(spec.sample_rate)

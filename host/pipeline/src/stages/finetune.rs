@@ -184,11 +184,12 @@ pub(crate) fn run(
 /// How a network without labels is trained, in turn, until it comes nearer to the original.
 /// Repaired weights are close already: the noise of batch statistics alone can take them farther
 /// away, and how far one step may go differs by orders of magnitude between networks.
-const ATTEMPTS: [Attempt; 4] = [
+const ATTEMPTS: [Attempt; 5] = [
     Attempt::CONFIGURED,
     Attempt::gentle(0.1),
     Attempt::gentle(0.01),
     Attempt::gentle(0.001),
+    Attempt::gentle(0.0001),
 ];
 
 /// A way to train a network.
