@@ -27,8 +27,9 @@ pub use models::{
     made_model, made_names, peer_script, python, quantized_models, shared_data, shared_model,
 };
 pub use networks::{
-    audio_model, detector_model, noise, recurrent_model, segmentation_model, suppressing_model,
-    time_first_model, two_input_model, volume_model, write_npy, write_npz,
+    audio_model, detector_model, noise, recogniser_model, recurrent_classifier, recurrent_model,
+    segmentation_model, suppressing_model, time_first_model, two_input_model, volume_model,
+    write_npy, write_npz,
 };
 pub use ort::{Array, Ort, PeerError, Reply, Zeros};
 pub use peer::Peer;

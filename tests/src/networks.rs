@@ -105,6 +105,20 @@ impl Network {
         self.push(name, op.into(), &[x, weight, recurrence])
     }
 
+    /// Convolutions over `x [N, 1, 4, 32]` and a recurrent layer over the steps: `[N, 32, 12]`.
+    fn recurrent_states(&mut self) -> ValueId {
+        let x = self.input("x", &[1, 4, 32]);
+        let x = self.conv("conv1", x, (1, 16), (&[3, 3], 1));
+        let x = self.relu("conv1", x);
+        let x = self.conv("conv2", x, (16, 12), (&[3, 3], 1));
+        let x = self.relu("conv2", x);
+        let x = self.turned("steps", x, &[3, 0, 1, 2]);
+        let x = self.reshaped("columns", x, &[0, 0, 48]);
+        let x = self.lstm("lstm", x, (48, 12));
+        let x = self.push("states", Squeeze { axes: vec![1] }.into(), &[x]);
+        self.turned("batch", x, &[1, 0, 2])
+    }
+
     fn number(&mut self, name: &str, data: TensorData) -> ValueId {
         let tensor = Tensor::new(vec![1], data).expect("one element");
         self.graph.add_constant(name, tensor)
@@ -227,6 +241,42 @@ pub fn time_first_model() -> Vec<u8> {
     net.finish(&[x])
 }
 
+/// A recogniser of lines in a file of one sample: `x [1, 1, 8, 32]`, and five probabilities for
+/// each of its steps, `classes_out [8, 1, 5]`.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn recogniser_model() -> Vec<u8> {
+    let mut net = Network::new("recogniser");
+    let shape = [1, 1, 8, 32].map(Dim::Known).to_vec();
+    let x = net.graph.add_input("x", DType::F32, shape);
+    let x = net.conv("conv1", x, (1, 16), (&[3, 3], 2));
+    let x = net.relu("conv1", x);
+    let x = net.conv("conv2", x, (16, 16), (&[3, 3], 2));
+    let x = net.relu("conv2", x);
+    let x = net.reshaped("columns", x, &[1, 32, 8]);
+    let x = net.turned("steps", x, &[2, 0, 1]);
+    let weight = net.weight("head.weight", &[32, 5]);
+    let x = net.push("head", MatMul.into(), &[x, weight]);
+    let y = net.push("classes", Softmax { axis: 2 }.into(), &[x]);
+    net.finish(&[y])
+}
+
+/// A classifier of sounds with a recurrent layer over its steps: `x [N, 1, 4, 32]`, and three
+/// logits, `head_out [N, 3]`.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn recurrent_classifier() -> Vec<u8> {
+    let mut net = Network::new("recurrent_classifier");
+    let x = net.recurrent_states();
+    let x = net.push("rows", Flatten { axis: 1 }.into(), &[x]);
+    let head = net.dense("head", x, (32 * 12, 3));
+    net.finish(&[head])
+}
+
 /// A network over volumes: `x [N, 1, 8, 8, 8]`, and four values, `head_out`.
 ///
 /// # Panics
@@ -252,16 +302,7 @@ pub fn volume_model() -> Vec<u8> {
 #[must_use]
 pub fn recurrent_model() -> Vec<u8> {
     let mut net = Network::new("recurrent");
-    let x = net.input("x", &[1, 4, 32]);
-    let x = net.conv("conv1", x, (1, 16), (&[3, 3], 1));
-    let x = net.relu("conv1", x);
-    let x = net.conv("conv2", x, (16, 12), (&[3, 3], 1));
-    let x = net.relu("conv2", x);
-    let x = net.turned("steps", x, &[3, 0, 1, 2]);
-    let x = net.reshaped("columns", x, &[0, 0, 48]);
-    let x = net.lstm("lstm", x, (48, 12));
-    let x = net.push("states", Squeeze { axes: vec![1] }.into(), &[x]);
-    let x = net.turned("batch", x, &[1, 0, 2]);
+    let x = net.recurrent_states();
     let weight = net.weight("head.weight", &[12, 5]);
     let head = net.push("head", MatMul.into(), &[x, weight]);
     net.finish(&[head])

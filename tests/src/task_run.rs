@@ -1,7 +1,7 @@
 //! Whole runs of networks that are no image classifiers, and with the user's own commands.
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -57,7 +57,18 @@ impl TaskRun {
     }
 
     /// Prunes the network by its work.
+    ///
+    /// # Panics
+    /// When the program does not start.
+    #[must_use]
     pub fn prune(&self, data: &str, more: &[&str]) -> Output {
+        let mut command = self.pruning(data, more);
+        command.output().expect("the program runs")
+    }
+
+    /// The command that does so.
+    #[must_use]
+    pub fn pruning(&self, data: &str, more: &[&str]) -> Command {
         let mut args = vec![
             "prune",
             "net.onnx",
@@ -71,7 +82,7 @@ impl TaskRun {
         ];
         args.push(data);
         args.extend(more);
-        self.sandbox.run(&args)
+        self.sandbox.command(&args)
     }
 
     /// The report of the run.

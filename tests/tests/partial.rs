@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use graphprune_tests::{TaskRun, recurrent_model, suppressing_model};
+use graphprune_tests::{TaskRun, recurrent_classifier, recurrent_model, suppressing_model};
 
 #[test]
 fn a_network_with_a_recurrent_layer_is_scored_by_the_device() {
@@ -24,6 +24,24 @@ fn a_network_with_a_recurrent_layer_is_scored_by_the_device() {
     );
     let pruned = TaskRun::tested(&report, "pruned");
     assert!(pruned > 0.0 && pruned < 1.0, "{pruned}");
+}
+
+#[test]
+fn labels_score_a_classifier_with_a_recurrent_layer() {
+    let run = TaskRun::with_samples(&recurrent_classifier(), &[1, 4, 32]);
+    let rows = (0..40).map(|i| format!("{i:02}.npy,{}\n", ["no", "so", "yes"][i % 3]));
+    let table = format!("path,label\n{}", rows.collect::<String>());
+    fs::write(run.sandbox.path("data/t.csv"), table).unwrap();
+    let output = run.prune("csv:data/t.csv", &[]);
+    run.sandbox.check_result(&output, "run");
+    let report = run.report();
+    assert_eq!(report["header"]["task"], "classification");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    for part in ["does not run 'lstm' (LSTM)", "without a training"] {
+        assert!(stderr.contains(part), "no '{part}' in {stderr}");
+    }
+    let rows = report["rows"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["test_images"] == 8), "{rows:?}");
 }
 
 #[test]

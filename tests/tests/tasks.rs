@@ -2,10 +2,12 @@
 //! networks are small and have random weights, which a run follows as well as trained ones.
 
 use std::fs;
+use std::io::Read as _;
+use std::process::Command;
 
 use graphprune_tests::{
-    Sandbox, TaskRun, audio_model, detector_model, noise, segmentation_model, time_first_model,
-    two_input_model, volume_model, write_npy, write_npz, zoo_bytes,
+    Sandbox, TaskRun, audio_model, detector_model, noise, recogniser_model, segmentation_model,
+    time_first_model, two_input_model, volume_model, write_npy, write_npz, zoo_bytes,
 };
 use serde_json::Value;
 
@@ -75,6 +77,16 @@ fn a_network_with_the_time_first_follows_its_original() {
 }
 
 #[test]
+fn a_recogniser_of_one_line_follows_its_choices_at_each_step() {
+    let run = TaskRun::with_samples(&recogniser_model(), &[1, 8, 32]);
+    let output = run.prune("npy:data", &[]);
+    let report = run.check(&output, "follow", "fidelity");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("'classes_out' (classes)"), "{stderr}");
+    assert_eq!(TaskRun::tested(&report, "original"), 1.0);
+}
+
+#[test]
 fn a_detector_follows_the_outputs_that_are_named() {
     let run = TaskRun::with_samples(&detector_model(), &[3, 16, 16]);
     let output = run.prune("npy:data", &[]);
@@ -99,32 +111,43 @@ fn a_detector_follows_the_outputs_that_are_named() {
     );
 }
 
-#[test]
-fn a_segmentation_network_is_scored_by_its_masks() {
+/// Forty noisy images with masks, whose three classes follow the first two channels.
+fn segmented(numbers: [f32; 3]) -> TaskRun {
     let run = TaskRun::new(&segmentation_model());
-    for (index, seed) in (0..40u64).enumerate() {
+    for seed in 0..40u64 {
         let image = noise(768, seed);
-        // The class follows the first two channels.
         let class = |at: usize| match (image[at] > 0.0, image[256 + at] > 0.0) {
-            (true, _) => 0.0,
-            (false, true) => 1.0,
-            (false, false) => 2.0,
+            (true, _) => numbers[0],
+            (false, true) => numbers[1],
+            (false, false) => numbers[2],
         };
         let mask: Vec<f32> = (0..256).map(class).collect();
-        write_npy(
-            &run.sandbox.path(&format!("data/x/{index:02}.npy")),
-            &[3, 16, 16],
-            &image,
-        );
-        let path = run.sandbox.path(&format!("data/head_out/{index:02}.npy"));
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, integers(&mask)).unwrap();
+        let path = |folder: &str| run.sandbox.path(&format!("data/{folder}/{seed:02}.npy"));
+        write_npy(&path("x"), &[3, 16, 16], &image);
+        fs::create_dir_all(path("head_out").parent().unwrap()).unwrap();
+        fs::write(path("head_out"), integers(&mask)).unwrap();
     }
+    run
+}
+
+#[test]
+fn a_segmentation_network_is_scored_by_its_masks() {
+    let run = segmented([0.0, 1.0, 2.0]);
     let output = run.prune("npy:data", &["--task", "segmentation"]);
     let report = run.check(&output, "segmentation", "mean IoU");
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(table.contains("pixel accuracy"), "{table}");
     assert!(TaskRun::tested(&report, "pruned") > 0.0);
+}
+
+#[test]
+fn masks_of_black_and_white_are_refused_with_what_to_write() {
+    let run = segmented([0.0, 255.0, 255.0]);
+    let output = run.prune("npy:data", &["--task", "segmentation"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("write the second class as 1"), "{stderr}");
+    assert!(!run.sandbox.path("run").exists());
 }
 
 /// A mask of 16 x 16 bytes as NumPy writes it.
@@ -274,6 +297,55 @@ fn a_score_command_that_fails_for_the_original_ends_the_run_with_its_reason() {
         assert!(stderr.contains(part), "no '{part}' in {stderr}");
     }
     assert!(!run.sandbox.path("run").exists());
+}
+
+#[test]
+fn a_training_command_without_a_result_is_one_sentence() {
+    let own = ["--train-with", "sh own.sh {model} {out}"];
+    let check = |script: &str, reason: &str| {
+        let run = with_script(script);
+        let output = run.prune("npy:data", &own);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let reason = format!("the command of --train-with {reason}");
+        assert!(stderr.contains(&reason), "no '{reason}' in {stderr}");
+        assert!(!run.sandbox.path("run/pruned.onnx").exists());
+    };
+    check("exit 0\n", "wrote no file to {out}");
+    check(
+        "head -c 100 \"$1\" > \"$2\"\n",
+        "wrote a file that is no network",
+    );
+    check("kill -9 $$\n", "failed (");
+}
+
+#[test]
+fn a_command_ends_with_the_run_that_is_interrupted() {
+    let run = with_script("(sleep 20; echo went on) > pipe\n");
+    let pipe = run.sandbox.path("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let args = ["--score-with", "sh own.sh {model}"];
+    let mut child = run.pruning("npy:data", &args).spawn().unwrap();
+    // Opened once the command runs.
+    let mut output = fs::File::open(&pipe).unwrap();
+    let interrupt = ["-INT", &child.id().to_string()].map(str::to_owned);
+    assert!(
+        Command::new("kill")
+            .args(interrupt)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let mut written = String::new();
+    output.read_to_string(&mut written).unwrap();
+    assert_eq!(written, "");
 }
 
 #[test]

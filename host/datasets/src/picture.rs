@@ -4,6 +4,7 @@ use std::io::{BufRead, Seek};
 use std::path::Path;
 
 use fast_image_resize::PixelType;
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
 
 use crate::geometry::Placement;
@@ -23,6 +24,31 @@ pub(crate) fn image_size(path: &Path) -> Result<(u32, u32), DataError> {
     size.map_err(|error| DataError::BrokenImage {
         path: path.to_owned(),
         reason: error.to_string(),
+    })
+}
+
+/// Width and height of an image file as it is read: upright.
+///
+/// # Errors
+/// As [`image_size`].
+pub(crate) fn upright_size(path: &Path) -> Result<(u32, u32), DataError> {
+    let reader = ImageReader::open(path).map_err(|e| DataError::io(path, e))?;
+    let reader = reader.with_guessed_format();
+    let decoder = reader.map_err(|e| DataError::io(path, e))?.into_decoder();
+    let sizes = decoder.and_then(|mut of| Ok((of.dimensions(), of.orientation()?)));
+    let ((width, height), turned) = sizes.map_err(|error| DataError::BrokenImage {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(match turned {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => (height, width),
+        Orientation::NoTransforms
+        | Orientation::Rotate180
+        | Orientation::FlipHorizontal
+        | Orientation::FlipVertical => (width, height),
     })
 }
 

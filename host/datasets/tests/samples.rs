@@ -61,10 +61,29 @@ fn wav(rate: u32, samples: &[i16]) -> Vec<u8> {
 }
 
 fn png(side: u32, grey: u8) -> Vec<u8> {
+    grey_png((side, side), grey)
+}
+
+fn grey_png((width, height): (u32, u32), grey: u8) -> Vec<u8> {
     let mut out = Cursor::new(Vec::new());
-    let image = image::GrayImage::from_pixel(side, side, image::Luma([grey]));
+    let image = image::GrayImage::from_pixel(width, height, image::Luma([grey]));
     image.write_to(&mut out, image::ImageFormat::Png).unwrap();
     out.into_inner()
+}
+
+/// A PNG file of 8 x 8 equal pixels in one of the forms that tools write masks in.
+fn mask(colour: png::ColorType, depth: png::BitDepth, row: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, 8, 8);
+    encoder.set_color(colour);
+    encoder.set_depth(depth);
+    if colour == png::ColorType::Indexed {
+        encoder.set_palette(vec![0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]);
+    }
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&row.repeat(8)).unwrap();
+    writer.finish().unwrap();
+    out
 }
 
 fn input(name: &str, dims: &[usize], integers: bool) -> TensorSpec {
@@ -199,6 +218,72 @@ fn images_and_their_masks_are_found_by_name() {
     assert_eq!(rows[3].1, vec![0.0; 16]);
 }
 
+#[test]
+fn a_mask_names_the_same_classes_in_every_form_of_png() {
+    use png::{BitDepth, ColorType};
+    let check = |colour: ColorType, depth: BitDepth, row: &[u8], class: f32| {
+        let dir = tempfile::tempdir().unwrap();
+        let names: Vec<[String; 2]> = (0..3)
+            .map(|i| [format!("images/{i}.png"), format!("masks/{i}.png")])
+            .collect();
+        let files: Vec<(&str, Vec<u8>)> = names
+            .iter()
+            .flat_map(|[image, of]| [(&image[..], png(8, 0)), (&of[..], mask(colour, depth, row))])
+            .collect();
+        let targets = Targets::Mask {
+            output: "y".into(),
+            dims: vec![4, 4],
+            classes: 3,
+        };
+        let wanted = wanted(&[input("x", &[1, 8, 8], false)], targets);
+        let splits = opened(dir.path(), &files, "images:DIR,search=1,test=1", &wanted).unwrap();
+        for (_, target) in samples(&splits) {
+            assert_eq!(target, vec![class; 16], "{colour:?} of {depth:?}");
+        }
+    };
+    check(ColorType::Grayscale, BitDepth::One, &[0xff], 1.0);
+    check(ColorType::Grayscale, BitDepth::Two, &[0xaa; 2], 2.0);
+    check(ColorType::Grayscale, BitDepth::Four, &[0x22; 4], 2.0);
+    check(ColorType::Grayscale, BitDepth::Eight, &[2; 8], 2.0);
+    check(
+        ColorType::Grayscale,
+        BitDepth::Sixteen,
+        &[0, 2].repeat(8),
+        2.0,
+    );
+    check(ColorType::Indexed, BitDepth::One, &[0xff], 1.0);
+    check(ColorType::Indexed, BitDepth::Two, &[0xaa; 2], 2.0);
+    check(ColorType::Indexed, BitDepth::Four, &[0x11; 4], 1.0);
+    check(ColorType::Indexed, BitDepth::Eight, &[2; 8], 2.0);
+    check(
+        ColorType::GrayscaleAlpha,
+        BitDepth::Eight,
+        &[1, 255].repeat(8),
+        1.0,
+    );
+    check(ColorType::Indexed, BitDepth::Eight, &[255; 8], 255.0);
+}
+
+#[test]
+fn a_table_is_read_as_spreadsheets_write_it() {
+    let check = |table: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let table = table.replace("DIR", &dir.path().display().to_string());
+        let files = [
+            ("t.csv", table.clone().into_bytes()),
+            ("a,1.wav", wav(8000, &[1; 8])),
+            ("b.WAV", wav(8000, &[2; 8])),
+            ("c.wav", wav(8000, &[3; 8])),
+        ];
+        let wanted = wanted(&[input("x", &[1, 8], false)], Targets::Class);
+        let splits = opened(dir.path(), &files, "csv:DIR/t.csv,search=1,test=1", &wanted);
+        let splits = splits.unwrap();
+        assert_eq!(splits.train.classes(), ["no", "yes"], "{table}");
+    };
+    check("\u{feff}path,label\r\n\"a,1.wav\",yes\r\nb.WAV,no\r\nDIR/c.wav,no\r\n");
+    check("\"path\",\"label\"\n\"a,1.wav\",\"yes\"\n\n ./b.WAV , no \nc.wav,no");
+}
+
 /// The sentence for files that do not fit.
 fn sentence(files: &[(&str, Vec<u8>)], spec: &str, wanted: &Wanted) -> String {
     let dir = tempfile::tempdir().unwrap();
@@ -228,13 +313,15 @@ fn what_does_not_fit_is_one_sentence() {
             ("a.wav", wav(8000, &[1; 8])),
         ]
     };
+    let classes = wanted(&[input("x", &[1, 8], false)], Targets::Class);
+    let labelled = |text: &str| sentence(&table(text), "csv:DIR/t.csv", &classes);
+    let targets = Targets::Mask {
+        output: "y".into(),
+        dims: vec![4, 4],
+        classes: 3,
+    };
+    let masked = wanted(&[input("x", &[1, 8, 8], false)], targets);
     let masks = |grey: u8| {
-        let targets = Targets::Mask {
-            output: "y".into(),
-            dims: vec![4, 4],
-            classes: 3,
-        };
-        let wanted = wanted(&[input("x", &[1, 8, 8], false)], targets);
         let dir = tempfile::tempdir().unwrap();
         let name = |i: usize, kind: &str| format!("{kind}/{i}.png");
         let files: Vec<(String, Vec<u8>)> = (0..3)
@@ -250,7 +337,7 @@ fn what_does_not_fit_is_one_sentence() {
             .map(|(name, bytes)| (&name[..], bytes.clone()))
             .collect();
         let spec = "images:DIR,search=1,test=1";
-        let splits = opened(dir.path(), &files, spec, &wanted).unwrap();
+        let splits = opened(dir.path(), &files, spec, &masked).unwrap();
         let read = splits.test.target(0, &mut [0.0; 16]);
         let file = |error: datasets::DataError| {
             let text = error
@@ -371,6 +458,114 @@ fn what_does_not_fit_is_one_sentence() {
             sentence(&table("path,at\na.wav,1\n"), "csv:DIR/t.csv", &valued(2)),
         ),
         ("a class too many", masks(7)),
+        (
+            "no image",
+            sentence(&[("a.png", b"hello".to_vec())], "images:DIR", &image),
+        ),
+        (
+            "a mask that is turned",
+            sentence(
+                &[
+                    ("images/a.png", png(8, 0)),
+                    ("masks/a.png", grey_png((16, 8), 0)),
+                ],
+                "images:DIR",
+                &masked,
+            ),
+        ),
+        ("a header-less table", labelled("a.wav,left\na.wav,right\n")),
+        ("no label", labelled("path,label\na.wav,\n")),
+        (
+            "a label that is no class",
+            labelled("path,label\na.wav,4000000000\n"),
+        ),
+        (
+            "a file that is not there",
+            labelled("path,label\nz.wav,1\n"),
+        ),
+        ("a line without a file", labelled("path,label\n,1\n")),
+        ("lines of other lengths", labelled("path,label\na.wav\n")),
+        (
+            "a table of another encoding",
+            sentence(
+                &[("t.csv", b"path,label\na.wav,\xe9\n".to_vec())],
+                "csv:DIR/t.csv",
+                &classes,
+            ),
+        ),
+        (
+            "another ending",
+            sentence(
+                &[("t.csv", b"path\na.gif\n".to_vec()), ("a.gif", Vec::new())],
+                "csv:DIR/t.csv",
+                &sound,
+            ),
+        ),
+        (
+            "a class of an archive that is none",
+            of(
+                &[
+                    x(),
+                    ("ids", integers(&[2], 0)),
+                    ("label", integers(&[], 1 << 40)),
+                ],
+                &wanted(&two, Targets::Class),
+            ),
+        ),
+        (
+            "no number in an array",
+            of(
+                &[
+                    ("x", floats(&[3, 2, 2], f32::NAN)),
+                    ("ids", integers(&[3, 2], 0)),
+                ],
+                &plain,
+            ),
+        ),
+        (
+            "an array of Python's objects",
+            of(
+                &[
+                    ("x", npy("|O", &[2, 2], &[0; 32])),
+                    ("ids", integers(&[2], 0)),
+                ],
+                &plain,
+            ),
+        ),
+        (
+            "no sample in an array",
+            of(
+                &[
+                    ("x", floats(&[0, 2, 2], 0.0)),
+                    ("ids", integers(&[0, 2], 0)),
+                ],
+                &plain,
+            ),
+        ),
+        (
+            "an array that is cut off",
+            sentence(
+                &[("a.npy", floats(&[1, 8], 0.0)[..90].to_vec())],
+                "npy:DIR",
+                &sound,
+            ),
+        ),
+        (
+            "an empty array file",
+            sentence(&[("a.npy", Vec::new())], "npy:DIR", &sound),
+        ),
+        (
+            "a sound of no length",
+            sentence(&[("a.wav", wav(8000, &[]))], "wav:DIR", &sound),
+        ),
+        (
+            "a sound that is cut off",
+            sentence(
+                &[("a.wav", wav(8000, &[1; 8])[..50].to_vec())],
+                "wav:DIR",
+                &sound,
+            ),
+        ),
         (
             "classes of images",
             sentence(&[], "cifar10:DIR", &valued(1)),

@@ -118,7 +118,7 @@ pub use agent_protocol::{
 
 pub use address::{Address, Transport};
 pub use client::Client;
-pub use command::{Finished, run as run_program};
+pub use command::{Finished, run as run_program, run_until as run_program_until};
 pub use deploy::{Agents, DeployStep, Deployed, Deployment, PackedNetwork, deploy, send_network};
 pub use device::{AgentDevice, Patience};
 pub use doctor::{Examination, Finding, Grade, Noise, examine};

@@ -85,9 +85,10 @@ impl Graph {
         }
         for id in &self.outputs {
             let value = self.value(*id);
-            let leads = value.shape.as_ref().and_then(|s| s.first()) == Some(&opening.open());
-            if !leads {
-                let reason = "its first size is not the batch".to_owned();
+            // As in the outputs of recognisers, [time, batch, classes].
+            let has_batch = |shape: &Shape| shape.contains(&opening.open());
+            if !value.shape.as_ref().is_some_and(has_batch) {
+                let reason = "none of its sizes is the batch".to_owned();
                 return Err(opening.refused((value.name.clone(), "graph output".into()), reason));
             }
         }

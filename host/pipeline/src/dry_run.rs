@@ -15,7 +15,7 @@ use serde::Serialize;
 use torch_exec::Device;
 
 use crate::board::Board;
-use crate::config::{RunConfig, StrategyKind};
+use crate::config::{RunConfig, StrategyKind, TaskKind};
 use crate::error::PipelineError;
 use crate::folder::RunFolder;
 use crate::for_board::{for_board, stand_in};
@@ -138,13 +138,17 @@ struct Planned<'a> {
 
 impl Planned<'_> {
     fn data(&self) -> String {
+        let given = self.config.data.as_ref().map(ToString::to_string);
+        if self.inputs.kind != TaskKind::Classification {
+            let task = self.inputs.kind.name();
+            return format!("{}: fits the task '{task}'", given.unwrap_or_default());
+        }
         let classes = self.inputs.splits.train.classes();
         let shown: Vec<&str> = classes.iter().take(3).map(String::as_str).collect();
         let more = if classes.len() > 3 { ", ..." } else { "" };
-        let data = self.config.data.as_ref().map(ToString::to_string);
         format!(
             "{}: {} classes ({}{more}), as many as the network has",
-            data.unwrap_or_default(),
+            given.unwrap_or_default(),
             classes.len(),
             shown.join(", ")
         )

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use latency::run_program;
+use latency::run_program_until;
 use onnx_graph::{Graph, read_sized};
 use serde_json::Value;
 
 use crate::config::TaskConfig;
 use crate::error::PipelineError;
 use crate::model::hex_sha256;
+use crate::progress::StopFlag;
 use crate::records::{Key, Records};
 
 /// Why a command gave no result: one sentence without its end.
@@ -26,6 +27,7 @@ struct UserCommand<'a> {
     option: &'static str,
     text: &'a str,
     seconds: f64,
+    stop: &'a StopFlag,
 }
 
 impl UserCommand<'_> {
@@ -45,7 +47,8 @@ impl UserCommand<'_> {
         }
         let mut command = Command::new("sh");
         command.args(["-c", &script]);
-        let finished = run_program(command, Duration::from_secs_f64(self.seconds));
+        let limit = Duration::from_secs_f64(self.seconds);
+        let finished = run_program_until(command, limit, &|| self.stop.is_set());
         let finished = finished.map_err(|e| self.fail(format!("did not start: {e}")))?;
         if finished.status.is_none() {
             let seconds = self.seconds;
@@ -81,7 +84,7 @@ fn parsed(output: &str) -> Option<f64> {
 /// The score of an ONNX file by the user's command; `None` if there is none. A file that was scored
 /// before is not scored again.
 pub(crate) fn user_score(
-    task: &TaskConfig,
+    (task, stop): (&TaskConfig, &StopFlag),
     records: &mut Records,
     onnx: &[u8],
 ) -> Result<Option<Result<f64, CommandFailure>>, PipelineError> {
@@ -92,6 +95,7 @@ pub(crate) fn user_score(
         option: "--score-with",
         text,
         seconds: task.score_seconds,
+        stop,
     };
     let key: Key<f64> = Key::of("user-score", &hex_sha256(&[onnx, text.as_bytes()].concat()));
     if let Some(score) = records.get(&key)? {
@@ -102,12 +106,21 @@ pub(crate) fn user_score(
     std::fs::write(&path, onnx).map_err(|e| PipelineError::io(&path, "write a network", e))?;
     let output = match command.run(&[("{model}", &path)]) {
         Ok(output) => output,
+        Err(_) if stop.is_set() => return Err(PipelineError::Stopped),
         Err(failure) => return Ok(Some(Err(failure))),
     };
     let Some(score) = parsed(&output) else {
         let last = output.lines().rfind(|line| !line.trim().is_empty());
-        let last: String = last.unwrap_or("nothing").chars().take(80).collect();
-        let reason = format!("printed '{last}', which is neither a number nor JSON with a score");
+        let plain = |line: &str| -> String {
+            let plain = line.chars().filter(|letter| !letter.is_control());
+            plain.take(80).collect()
+        };
+        let reason = match last.map(plain) {
+            Some(last) => {
+                format!("printed '{last}', which is neither a number nor JSON with a score")
+            }
+            None => "printed nothing on its standard output, where its score belongs".to_owned(),
+        };
         return Ok(Some(Err(command.fail(reason))));
     };
     records.finish(&key, &score)?;
@@ -116,7 +129,7 @@ pub(crate) fn user_score(
 
 /// The network that the user's command makes of `graph`, checked; `None` if there is no command.
 pub(crate) fn user_training(
-    task: &TaskConfig,
+    (task, stop): (&TaskConfig, &StopFlag),
     graph: &Graph,
 ) -> Result<Option<Result<Graph, CommandFailure>>, PipelineError> {
     let Some(text) = &task.train_with else {
@@ -126,6 +139,7 @@ pub(crate) fn user_training(
         option: "--train-with",
         text,
         seconds: task.train_seconds,
+        stop,
     };
     let dir = scratch()?;
     let (path, out) = (dir.path().join("model.onnx"), dir.path().join("out.onnx"));
@@ -135,8 +149,10 @@ pub(crate) fn user_training(
     };
     let bytes = onnx_graph::write(graph).map_err(fail)?;
     std::fs::write(&path, &bytes).map_err(|e| PipelineError::io(&path, "write a network", e))?;
-    if let Err(failure) = command.run(&[("{model}", &path), ("{out}", &out)]) {
-        return Ok(Some(Err(failure)));
+    match command.run(&[("{model}", &path), ("{out}", &out)]) {
+        Ok(_) => {}
+        Err(_) if stop.is_set() => return Err(PipelineError::Stopped),
+        Err(failure) => return Ok(Some(Err(failure))),
     }
     let Ok(bytes) = std::fs::read(&out) else {
         return Ok(Some(Err(command.fail("wrote no file to {out}"))));
@@ -186,19 +202,29 @@ fn difference(given: &Graph, trained: &Graph) -> Option<String> {
         shapes.sort();
         shapes
     };
-    (matrices(given) != matrices(trained)).then(|| "its weights have other shapes".into())
+    if matrices(given) != matrices(trained) {
+        return Some("its weights have other shapes".into());
+    }
+    let constants = trained
+        .ids()
+        .filter_map(|id| trained.constant(id)?.as_f32());
+    let mut numbers = constants.flatten();
+    let is_finite = numbers.all(|number| number.is_finite());
+    (!is_finite).then(|| "a weight is not a finite number".into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn command(text: &str, seconds: f64) -> UserCommand<'_> {
-        UserCommand {
+    fn run(text: &str, seconds: f64, files: &[(&str, &Path)]) -> Result<String, CommandFailure> {
+        let command = UserCommand {
             option: "--score-with",
             text,
             seconds,
-        }
+            stop: &StopFlag::default(),
+        };
+        command.run(files)
     }
 
     #[test]
@@ -214,12 +240,18 @@ mod tests {
         check("{\"map\": 0.5}", None);
         check("nan", None);
         check("{\"score\": \"0.5\"}", None);
+        check("inf", None);
+        check("1e999", None);
+        check("{\"score\": NaN}", None);
+        check("0.5 of 1", None);
+        check("[0.5]", None);
+        check("\u{feff}0.5", None);
     }
 
     #[test]
     fn a_command_that_fails_hangs_or_is_killed_is_one_sentence() {
         let check = |text: &str, seconds: f64, words: &[&str]| {
-            let failure = command(text, seconds).run(&[]).unwrap_err().to_string();
+            let failure = run(text, seconds, &[]).unwrap_err().to_string();
             assert!(
                 failure.starts_with("the command of --score-with "),
                 "{failure}"
@@ -238,7 +270,7 @@ mod tests {
     #[test]
     fn a_path_is_one_word_whatever_it_contains() {
         let path = Path::new("a b/it's $HOME.onnx");
-        let output = command("printf %s {model}", 20.0).run(&[("{model}", path)]);
+        let output = run("printf %s {model}", 20.0, &[("{model}", path)]);
         assert_eq!(output.unwrap(), "a b/it's $HOME.onnx");
     }
 }

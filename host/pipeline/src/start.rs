@@ -218,7 +218,7 @@ pub(crate) fn tried(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), Pipe
         }
     }
     let original = prepared.deploy(&prepared.model.graph)?.bytes;
-    match user_score(&work.config.task, work.records, &original)? {
+    match user_score((&work.config.task, work.stop), work.records, &original)? {
         None => Ok(()),
         Some(Ok(score)) => {
             let metric = prepared.metric(work.config);

@@ -41,7 +41,8 @@ pub struct FinetuneConfig {
     /// Decay of an exponential moving average of the weights, which becomes the result; 0 turns
     /// it off.
     pub ema: f64,
-    /// Share of a batch in BatchNorm's running statistics.
+    /// Share of a batch in BatchNorm's running statistics. With 0 these stay as they are, and
+    /// normalise in place of the batch's own.
     pub norm_momentum: f64,
     /// Most seconds between checkpoints; every epoch also ends with one.
     pub checkpoint_seconds: f64,
@@ -220,6 +221,9 @@ impl<'a> Tuning<'a> {
             }
         }
         self.weights.write_back(graph)?;
+        if self.config.norm_momentum == 0.0 {
+            return Ok(());
+        }
         // The running statistics belong to the last weights, not to their average.
         let mut batches = Vec::new();
         for batch in loader.epoch(0).take(20) {
@@ -236,10 +240,10 @@ impl Steps for Tuning<'_> {
 
     fn step(&mut self, images: &Tensor, labels: &Tensor, _: u64) -> Result<StepResult, TrainError> {
         let sums = self.synced.map(|team| AcrossTeam::new(team, images));
-        let update = NormMode::Update {
-            momentum: self.config.norm_momentum,
+        let mode = match self.config.norm_momentum {
+            0.0 => NormMode::Running,
+            momentum => over_all(sums.as_ref(), NormMode::Update { momentum }),
         };
-        let mode = over_all(sums.as_ref(), update);
         let (student_taps, teacher_taps): (Vec<_>, Vec<_>) =
             self.pairs.iter().map(|p| (p.student, p.teacher)).unzip();
         let own = self

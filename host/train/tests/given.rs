@@ -5,7 +5,7 @@ use std::sync::Arc;
 use channels::{PrunePlan, analyse, importance_order, prune};
 use datasets::Splits;
 use onnx_graph::Graph;
-use onnx_graph::ops::Softmax;
+use onnx_graph::ops::{Identity, Op, Relu, Reshape, Softmax};
 use torch_exec::{Device, NormMode, Params, Program, Tensor};
 use train::{
     Classification, Follow, GivenSamples, GivenScorer, Runtime, Subject, Task, TrainError, score,
@@ -17,13 +17,36 @@ fn splits() -> Splits {
     datasets::open(&spec, &input).unwrap()
 }
 
-/// The network, and with three quarters of every group.
-fn networks(has_softmax: bool) -> (Graph, Graph) {
+/// A softmax, and what may follow it.
+fn softmax(behind: &[Op]) -> Vec<Op> {
+    [&[Softmax { axis: 1 }.into()], behind].concat()
+}
+
+fn reshape(target: &[i64]) -> Op {
+    let target = target.to_vec();
+    let allow_zero = false;
+    Reshape { target, allow_zero }.into()
+}
+
+/// Tails of a classifier, and whether its output holds choices of classes.
+fn tails() -> Vec<(Vec<Op>, bool)> {
+    vec![
+        (vec![], false),
+        (softmax(&[]), true),
+        (softmax(&[Identity.into()]), true),
+        (softmax(&[Identity.into(), reshape(&[0, 1, -1])]), true),
+        (softmax(&[reshape(&[0, -1, 1]), reshape(&[0, -1])]), true),
+        (softmax(&[Relu.into()]), false),
+    ]
+}
+
+/// The network with a tail, and with three quarters of every group.
+fn networks(tail: &[Op]) -> (Graph, Graph) {
     let mut graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
-    if has_softmax {
-        let logits = graph.outputs()[0];
-        let softmax = graph.push("softmax", Softmax { axis: 1 }.into(), &[logits]);
-        graph = graph.with_outputs(vec![softmax.unwrap()]);
+    for (i, op) in tail.iter().enumerate() {
+        let before = graph.outputs()[0];
+        let output = graph.push(&format!("tail{i}"), op.clone(), &[before]);
+        graph = graph.with_outputs(vec![output.unwrap()]);
     }
     let analysis = analyse(&graph).unwrap();
     let order = importance_order(&graph, &analysis);
@@ -48,8 +71,8 @@ fn outputs(graph: &Graph) -> impl FnMut(&[f32]) -> Result<Vec<Vec<f32>>, TrainEr
     }
 }
 
-fn check(task: Arc<dyn Task>, has_softmax: bool) {
-    let (original, pruned) = networks(has_softmax);
+fn check(task: Arc<dyn Task>, tail: &[Op]) {
+    let (original, pruned) = networks(tail);
     let data = splits().search;
     let subject = Subject {
         graph: &pruned,
@@ -74,14 +97,15 @@ fn check(task: Arc<dyn Task>, has_softmax: bool) {
 
 #[test]
 fn a_classifier_is_scored_alike_with_and_without_a_softmax() {
-    check(Arc::new(Classification), false);
-    check(Arc::new(Classification), true);
+    for (tail, _) in tails() {
+        check(Arc::new(Classification), &tail);
+    }
 }
 
 #[test]
 fn fidelity_does_not_depend_on_where_outputs_are_computed() {
-    for has_softmax in [false, true] {
-        let (original, _) = networks(has_softmax);
+    for (tail, has_classes) in tails() {
+        let (original, _) = networks(&tail);
         let train = splits().train;
         let samples = (40, 3);
         let here = Follow::new(&original, &[], train.as_ref(), samples, Runtime::default());
@@ -94,14 +118,15 @@ fn fidelity_does_not_depend_on_where_outputs_are_computed() {
         );
         let (here, elsewhere) = (here.unwrap(), elsewhere.unwrap());
         assert_eq!(here.words(), elsewhere.words());
-        check(Arc::new(here), has_softmax);
-        check(Arc::new(elsewhere), has_softmax);
+        assert_eq!(here.words().contains("classes"), has_classes, "{tail:?}");
+        check(Arc::new(here), &tail);
+        check(Arc::new(elsewhere), &tail);
     }
 }
 
 #[test]
 fn outputs_of_another_size_are_refused_by_name() {
-    let (original, _) = networks(false);
+    let (original, _) = networks(&[]);
     let data = splits().search;
     let samples = GivenSamples {
         count: 8,

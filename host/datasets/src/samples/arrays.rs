@@ -105,29 +105,45 @@ fn open(path: &Path) -> Result<BufReader<File>, DataError> {
     Ok(BufReader::new(file))
 }
 
+/// The header of an array whose elements are all there.
 fn header(path: &Path, name: Option<&str>) -> Result<Header, DataError> {
-    with(path, name, |mut from| Header::read(&mut from))
-}
-
-fn read(path: &Path, name: Option<&str>) -> Result<(Header, Vec<f32>), DataError> {
-    with(path, name, |mut from| {
+    with(path, name, |mut from, length| {
         let header = Header::read(&mut from)?;
-        let values = header.values(&mut from)?;
-        Ok((header, values))
+        header.check_length(length)?;
+        Ok(header)
     })
 }
 
-/// Opens an array and passes its bytes to `read`.
+fn read(path: &Path, name: Option<&str>) -> Result<(Header, Vec<f32>), DataError> {
+    with(path, name, |mut from, _| {
+        let header = Header::read(&mut from)?;
+        let values = header.values(&mut from)?;
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(format!(
+                "its element {at} is {}; only finite numbers can be computed with",
+                values[at]
+            )),
+            None => Ok((header, values)),
+        }
+    })
+}
+
+/// Opens an array and passes its bytes and their number to `read`.
 fn with<T>(
     path: &Path,
     name: Option<&str>,
-    read: impl FnOnce(&mut dyn std::io::Read) -> Result<T, String>,
+    read: impl FnOnce(&mut dyn std::io::Read, u64) -> Result<T, String>,
 ) -> Result<T, DataError> {
     let Some(name) = name else {
-        return read(&mut open(path)?).map_err(|reason| unfit(path, reason));
+        let mut file = open(path)?;
+        let length = file.get_ref().metadata();
+        let length = length.map_err(|e| DataError::io(path, e))?.len();
+        return read(&mut file, length).map_err(|reason| unfit(path, reason));
     };
     let mut archive = archive(path)?;
     let member = archive.by_name(&format!("{name}.npy"));
     let mut member = member.map_err(|e| unfit(path, format!("the array '{name}': {e}")))?;
-    read(&mut member).map_err(|reason| unfit(path, format!("the array '{name}': {reason}")))
+    let length = member.size();
+    let read = read(&mut member, length);
+    read.map_err(|reason| unfit(path, format!("the array '{name}': {reason}")))
 }

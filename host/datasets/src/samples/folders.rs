@@ -139,22 +139,23 @@ fn labelled(listed: Listed, inputs: fn(PathBuf) -> Inputs) -> Part {
 pub(super) fn archives(dir: &Path, wanted: &Wanted) -> Result<Part, DataError> {
     let mut part = Part::default();
     let mut most = 0;
-    for path in listing::files(dir, &["npz"])? {
-        let records = archive(&path, wanted)?;
+    let files = listing::files(dir, &["npz"])?;
+    for path in &files {
+        let records = archive(path, wanted)?;
         most = records
             .iter()
             .filter_map(|r| r.label)
             .fold(most, usize::max);
         part.records.extend(records);
     }
-    if part.records.is_empty() {
+    if files.is_empty() {
         return Err(DataError::Missing {
             path: dir.to_owned(),
             expected: "files named *.npz, each with an array for each input".into(),
         });
     }
     if wanted.targets == Targets::Class {
-        part.classes = (0..=most).map(|class| class.to_string()).collect();
+        part.classes = listing::numbered(most).map_err(|reason| unfit(dir, reason))?;
     }
     Ok(part)
 }

@@ -90,3 +90,16 @@ pub(super) fn listed(
         classes,
     })
 }
+
+/// The most classes that numbers name; the largest public data have some ten thousand.
+const MOST_CLASSES: usize = 1 << 20;
+
+/// The classes from 0 to `most`, by their numbers.
+pub(super) fn numbered(most: usize) -> Result<Vec<String>, String> {
+    match most < MOST_CLASSES {
+        true => Ok((0..=most).map(|class| class.to_string()).collect()),
+        false => Err(format!(
+            "the label {most} is no class number: there are at most {MOST_CLASSES} classes"
+        )),
+    }
+}

@@ -5,6 +5,7 @@ mod arrays;
 mod folders;
 mod image;
 mod listing;
+mod mask;
 mod npy;
 mod record;
 mod table;
@@ -21,7 +22,7 @@ pub use wanted::{Targets, TensorSpec, Wanted};
 use crate::array::hex;
 use crate::split::StoredSplits;
 use crate::{DataError, DataSpec, Dataset, InputSpec, Source};
-use record::{Inputs, Part, Record, Target, not_an_image};
+use record::{Inputs, Part, Record, Target, check_images, not_an_image};
 
 /// Samples that are read when they are needed.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ impl SampleDataset {
             };
             return Err(fail(format!("its samples have no {what}")));
         }
+        check_images(&records)?;
         if classes.is_empty() {
             classes.push(String::new());
         }
@@ -141,7 +143,7 @@ impl Dataset for SampleDataset {
             (Target::Mask(path), Targets::Mask { dims, classes, .. }) => {
                 let (height, width) = (dims.first(), dims.get(1));
                 let size = (height.map_or(1, |&h| h), width.map_or(1, |&w| w));
-                image::read_mask(path, &self.input, size, out)?;
+                mask::read(path, &self.input, size, out)?;
                 check_classes(path, out, *classes)?;
             }
             (Target::Arrays(all), Targets::Values(outputs)) => {
@@ -155,7 +157,7 @@ impl Dataset for SampleDataset {
             (Target::Arrays(all), Targets::Mask { classes, .. }) => {
                 if let Some(array) = all.first() {
                     array.read(out)?;
-                    check_classes(std::path::Path::new(&self.from), out, *classes)?;
+                    check_classes(Path::new(&self.from), out, *classes)?;
                 }
             }
             _ => {}
@@ -185,9 +187,12 @@ impl Dataset for SampleDataset {
 }
 
 /// Refuses class numbers that the network does not have; 255 does not count.
-fn check_classes(path: &std::path::Path, mask: &[f32], classes: usize) -> Result<(), DataError> {
+fn check_classes(path: &Path, numbers: &[f32], classes: usize) -> Result<(), DataError> {
     let most = classes as f32;
-    match mask.iter().find(|&&class| class >= most && class != 255.0) {
+    match numbers
+        .iter()
+        .find(|&&class| class >= most && class != mask::IGNORED)
+    {
         Some(class) => Err(arrays::unfit(
             path,
             format!("a mask names the class {class}, and the network has {classes} classes"),

@@ -1,6 +1,6 @@
 //! NumPy's array files: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
-use std::io::Read;
+use std::io::{Error, ErrorKind, Read};
 
 /// Most bytes of a header; NumPy's own are below a thousand.
 const MOST_HEADER: usize = 1 << 20;
@@ -79,28 +79,35 @@ fn half(bits: u16) -> f32 {
 pub(super) struct Header {
     pub kind: Kind,
     pub shape: Vec<usize>,
+    /// Bytes of the file before the first element.
+    start: u64,
 }
 
 impl Header {
     /// Reads the header, and leaves `from` at the first element.
     pub fn read(from: &mut impl Read) -> Result<Self, String> {
         let mut start = [0u8; 8];
-        from.read_exact(&mut start).map_err(|e| e.to_string())?;
+        let cut_off = |error: Error| match error.kind() {
+            ErrorKind::UnexpectedEof => "it ends within its header".to_owned(),
+            _ => error.to_string(),
+        };
+        from.read_exact(&mut start).map_err(cut_off)?;
         if &start[..6] != b"\x93NUMPY" {
             return Err("it is no array of NumPy".into());
         }
         let long = start[6] >= 2;
         let mut length = [0u8; 4];
         let digits = if long { 4 } else { 2 };
-        from.read_exact(&mut length[..digits])
-            .map_err(|e| e.to_string())?;
+        from.read_exact(&mut length[..digits]).map_err(cut_off)?;
         let length = u32::from_le_bytes(length) as usize;
         if length > MOST_HEADER {
             return Err(format!("its header has {length} bytes"));
         }
         let mut text = vec![0u8; length];
-        from.read_exact(&mut text).map_err(|e| e.to_string())?;
-        Self::parse(&String::from_utf8_lossy(&text))
+        from.read_exact(&mut text).map_err(cut_off)?;
+        let mut header = Self::parse(&String::from_utf8_lossy(&text))?;
+        header.start = (start.len() + digits + length) as u64;
+        Ok(header)
     }
 
     /// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
@@ -122,7 +129,11 @@ impl Header {
         let sizes = shape.split(',').map(str::trim).filter(|s| !s.is_empty());
         let sizes: Result<Vec<usize>, _> = sizes.map(str::parse).collect();
         let shape = sizes.map_err(|_| format!("its shape is ({shape})"))?;
-        let header = Self { kind, shape };
+        let header = Self {
+            kind,
+            shape,
+            start: 0,
+        };
         match header.elements() {
             Some(_) => Ok(header),
             None => Err(format!("its shape {:?} is too large", header.shape)),
@@ -137,10 +148,23 @@ impl Header {
         product.filter(|&all| all <= MOST_ELEMENTS)
     }
 
+    /// The bytes of all elements.
+    fn size(&self) -> u64 {
+        (self.elements().unwrap_or(0) * self.kind.bytes) as u64
+    }
+
+    /// Refuses a file of `length` bytes that ends before the last element.
+    pub fn check_length(&self, length: u64) -> Result<(), String> {
+        let (held, size) = (length.saturating_sub(self.start), self.size());
+        match held < size {
+            true => Err(format!("it ends after {held} of {size} bytes")),
+            false => Ok(()),
+        }
+    }
+
     /// Reads the elements.
     pub fn values(&self, from: &mut impl Read) -> Result<Vec<f32>, String> {
-        let count = self.elements().unwrap_or(0);
-        let size = (count * self.kind.bytes) as u64;
+        let size = self.size();
         let mut bytes = Vec::new();
         from.take(size)
             .read_to_end(&mut bytes)

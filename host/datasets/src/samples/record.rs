@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::arrays::ArrayRef;
+use rayon::prelude::*;
+
+use super::arrays::{ArrayRef, unfit};
 use super::listing;
 use super::wanted::TensorSpec;
 use crate::DataError;
+use crate::picture::upright_size;
 
 /// Where the inputs of a sample are.
 #[derive(Debug, Clone)]
@@ -44,6 +47,30 @@ pub(super) struct Part {
 }
 
 impl Record {
+    fn check_image(&self) -> Result<(), DataError> {
+        let Inputs::Image(path) = &self.inputs else {
+            return Ok(());
+        };
+        let (width, height) = upright_size(path)?;
+        let Target::Mask(mask) = &self.target else {
+            return Ok(());
+        };
+        let (across, down) = upright_size(mask)?;
+        let product = |a: u32, b: u32| u64::from(a) * u64::from(b);
+        let apart = product(across, height).abs_diff(product(width, down));
+        let most = width.max(height).max(across).max(down);
+        match apart > u64::from(most) {
+            true => Err(unfit(
+                mask,
+                format!(
+                    "it has {across} x {down} pixels, and its image '{}' {width} x {height} as it is shown",
+                    path.display()
+                ),
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// What tells a sample from others: files by name and length.
     pub fn described(&self) -> String {
         let file = |path: &PathBuf| {
@@ -69,6 +96,12 @@ impl Record {
         };
         format!("{inputs} {target} {:?}", self.label)
     }
+}
+
+/// Refuses records whose image or mask is none, and a mask of another shape than its image.
+pub(super) fn check_images(records: &[Record]) -> Result<(), DataError> {
+    let fault = |record: &Record| record.check_image().err();
+    records.par_iter().find_map_first(fault).map_or(Ok(()), Err)
 }
 
 /// A digest of an array in memory, by its length and some of its values.

@@ -1,10 +1,10 @@
 //! A CSV table of samples: a column of paths, and columns of labels, values or masks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::arrays::{self, unfit};
 use super::folders::{archive, check_sound, same_rate};
-use super::listing::{IMAGES, SOUNDS};
+use super::listing::{IMAGES, SOUNDS, numbered};
 use super::record::{Inputs, Part, Record, Target, not_an_image};
 use super::wanted::{Targets, Wanted};
 use crate::DataError;
@@ -29,6 +29,16 @@ impl Table {
             .from_reader(file);
         let columns = reader.headers().map_err(broken)?;
         let columns: Vec<String> = columns.iter().map(str::to_owned).collect();
+        if columns
+            .first()
+            .is_some_and(|first| kind(Path::new(first)) != Kind::Other)
+        {
+            let reason = format!(
+                "its first line names the file '{}', and not the columns, such as 'path,label'",
+                columns[0]
+            );
+            return Err(unfit(path, reason));
+        }
         let rows = reader.records().map(|row| {
             let row = row.map_err(broken)?;
             Ok(row.iter().map(str::to_owned).collect())
@@ -54,7 +64,10 @@ pub(super) fn part(path: &Path, wanted: &Wanted) -> Result<Part, DataError> {
     let label = table
         .column(LABEL)
         .filter(|_| wanted.targets == Targets::Class);
-    let classes = label.map_or_else(Vec::new, |column| classes(&table, column));
+    let classes = match label {
+        Some(column) => classes(&table, column).map_err(|reason| unfit(path, reason))?,
+        None => Vec::new(),
+    };
     let others = [LABEL, MASK];
     let values: Vec<usize> = (1..table.columns.len())
         .filter(|&column| !others.contains(&&table.columns[column][..]))
@@ -86,13 +99,13 @@ pub(super) fn part(path: &Path, wanted: &Wanted) -> Result<Part, DataError> {
                 Target::Values(numbers)
             }
             Targets::Mask { .. } => match table.column(MASK) {
-                Some(column) => Target::Mask(dir.join(cell(column))),
+                Some(column) => Target::Mask(named(dir, cell(column)).map_err(at)?),
                 None => return Err(unfit(path, format!("it has no column '{MASK}'"))),
             },
             Targets::None | Targets::Class => Target::None,
         };
         let label = label.and_then(|column| classes.iter().position(|c| c == cell(column)));
-        for inputs in inputs(&dir.join(cell(0)), wanted)? {
+        for inputs in inputs(&named(dir, cell(0)).map_err(at)?, wanted)? {
             records.push(Record {
                 inputs,
                 target: target.clone(),
@@ -107,29 +120,61 @@ pub(super) fn part(path: &Path, wanted: &Wanted) -> Result<Part, DataError> {
     Ok(Part { records, classes })
 }
 
+/// A file that a line names, relative to the table.
+fn named(dir: &Path, cell: &str) -> Result<PathBuf, String> {
+    if cell.is_empty() {
+        return Err("it names no file".into());
+    }
+    let path = dir.join(cell);
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(format!("there is no file '{}'", path.display())),
+    }
+}
+
 /// The classes of a column: from 0 on if all are numbers, else the names in order.
-fn classes(table: &Table, column: usize) -> Vec<String> {
-    let cells = table.rows.iter().filter_map(|row| row.get(column));
-    let numbers: Option<Vec<usize>> = cells.clone().map(|cell| cell.parse().ok()).collect();
+fn classes(table: &Table, column: usize) -> Result<Vec<String>, String> {
+    let cells = || table.rows.iter().filter_map(|row| row.get(column));
+    if let Some(row) = cells().position(String::is_empty) {
+        return Err(format!("line {}: it has no label", row + 2));
+    }
+    let numbers: Option<Vec<usize>> = cells().map(|cell| cell.parse().ok()).collect();
     match numbers {
-        Some(numbers) => {
-            let most = numbers.into_iter().max().unwrap_or(0);
-            (0..=most).map(|class| class.to_string()).collect()
-        }
+        Some(numbers) => numbered(numbers.into_iter().max().unwrap_or(0)),
         None => {
-            let mut names: Vec<String> = cells.cloned().collect();
+            let mut names: Vec<String> = cells().cloned().collect();
             names.sort();
             names.dedup();
-            names
+            Ok(names)
         }
+    }
+}
+
+/// What the ending of a file's name tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Archive,
+    Array,
+    Image,
+    Sound,
+    Other,
+}
+
+fn kind(file: &Path) -> Kind {
+    let extension = file.extension().map(|e| e.to_string_lossy().to_lowercase());
+    match extension.as_deref() {
+        Some("npz") => Kind::Archive,
+        Some("npy") => Kind::Array,
+        Some(known) if IMAGES.contains(&known) => Kind::Image,
+        Some(known) if SOUNDS.contains(&known) => Kind::Sound,
+        _ => Kind::Other,
     }
 }
 
 /// The inputs of the file that a line names.
 fn inputs(file: &Path, wanted: &Wanted) -> Result<Vec<Inputs>, DataError> {
-    let extension = file.extension().map(|e| e.to_string_lossy().to_lowercase());
-    let is = |known: &[&str]| extension.as_deref().is_some_and(|e| known.contains(&e));
-    if is(&["npz"]) {
+    let kind = kind(file);
+    if kind == Kind::Archive {
         let bare = Wanted {
             targets: Targets::None,
             ..wanted.clone()
@@ -146,25 +191,22 @@ fn inputs(file: &Path, wanted: &Wanted) -> Result<Vec<Inputs>, DataError> {
             ),
         ));
     };
-    if is(IMAGES) {
-        return match input.dims.len() {
+    match kind {
+        Kind::Image => match input.dims.len() {
             3 if !input.integers => Ok(vec![Inputs::Image(file.to_owned())]),
             _ => Err(not_an_image(input)),
-        };
+        },
+        Kind::Sound => {
+            check_sound(input, file)?;
+            Ok(vec![Inputs::Sound(file.to_owned())])
+        }
+        Kind::Array | Kind::Archive => {
+            let rows = arrays::rows(file, None, input)?.into_iter();
+            Ok(rows.map(|row| Inputs::Arrays(vec![row])).collect())
+        }
+        Kind::Other => Err(unfit(
+            file,
+            "a table names .jpg, .png, .wav, .npy and .npz files",
+        )),
     }
-    if is(SOUNDS) {
-        check_sound(input, file)?;
-        return Ok(vec![Inputs::Sound(file.to_owned())]);
-    }
-    if is(&["npy"]) {
-        let rows = arrays::rows(file, None, input)?;
-        return Ok(rows
-            .into_iter()
-            .map(|row| Inputs::Arrays(vec![row]))
-            .collect());
-    }
-    Err(unfit(
-        file,
-        "a table names .jpg, .png, .wav, .npy and .npz files",
-    ))
 }

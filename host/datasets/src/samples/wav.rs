@@ -1,5 +1,6 @@
 //! WAV files for networks over one axis.
 
+use std::io::Seek as _;
 use std::path::Path;
 
 use hound::{SampleFormat, WavReader};
@@ -14,9 +15,24 @@ pub(super) fn length(input: &TensorSpec) -> Option<usize> {
     (long.count() <= 1 && !input.integers).then(|| input.size())
 }
 
-/// Samples a second.
+/// Samples a second of a sound that is whole.
 pub(super) fn rate(path: &Path) -> Result<u32, DataError> {
-    Ok(open(path)?.spec().sample_rate)
+    let reader = open(path)?;
+    let spec = reader.spec();
+    let size = u64::from(reader.len()) * u64::from(spec.bits_per_sample.div_ceil(8));
+    if size == 0 {
+        return Err(unfit(path, "it holds no sound"));
+    }
+    let mut file = reader.into_inner();
+    let start = file.stream_position();
+    let length = file.get_ref().metadata().map(|of| of.len());
+    let io = |error: std::io::Error| DataError::io(path, error);
+    let held = length.map_err(io)?.saturating_sub(start.map_err(io)?);
+    if held < size {
+        let reason = format!("it is cut off: it holds {held} of {size} bytes of its sound");
+        return Err(unfit(path, reason));
+    }
+    Ok(spec.sample_rate)
 }
 
 fn open(path: &Path) -> Result<WavReader<std::io::BufReader<std::fs::File>>, DataError> {
@@ -47,6 +63,9 @@ pub(super) fn read(path: &Path, out: &mut [f32]) -> Result<(), DataError> {
     out.fill(0.0);
     for (value, frame) in out.iter_mut().zip(values.chunks_exact(channels)) {
         *value = frame.iter().sum::<f32>() / channels as f32;
+        if !value.is_finite() {
+            return Err(unfit(path, format!("it holds the sample {value}")));
+        }
     }
     Ok(())
 }

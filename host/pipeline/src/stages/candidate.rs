@@ -51,7 +51,7 @@ impl Searching<'_> {
     ) -> Result<Result<Score, String>, PipelineError> {
         if work.config.task.scores_search() {
             let onnx = self.prepared.deploy(&self.network(config)?)?.bytes;
-            if let Some(score) = user_score(&work.config.task, work.records, &onnx)? {
+            if let Some(score) = user_score((&work.config.task, work.stop), work.records, &onnx)? {
                 return Ok(score
                     .map(Score::given)
                     .map_err(|failure| failure.to_string()));

@@ -164,7 +164,12 @@ pub(crate) fn run(
         && !work.config.result.allow_slower;
     let file = if refused { REFUSED.into() } else { role.file() };
     let tested = on_test_split(work, prepared, computed)?;
-    let by_user = user_score(&work.config.task, work.records, &deployed.bytes)?.transpose();
+    let by_user = user_score(
+        (&work.config.task, work.stop),
+        work.records,
+        &deployed.bytes,
+    )?
+    .transpose();
     let by_user = by_user.map_err(|failure| PipelineError::command(&role.to_string(), failure))?;
     let value = by_user.unwrap_or(tested.value);
     let given = &prepared.model;

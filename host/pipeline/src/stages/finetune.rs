@@ -119,7 +119,7 @@ pub(crate) fn run(
         origin => origin,
     };
     let start = work.steadily(|| starting_point(work, source, &plan, origin))?;
-    let graph = match user_training(&work.config.task, &start)? {
+    let graph = match user_training((&work.config.task, work.stop), &start)? {
         Some(trained) => trained.map_err(|failure| PipelineError::command(label, failure))?,
         None => trained(work, source, (purpose, label), (start, &plan))?,
     };
@@ -142,7 +142,7 @@ pub(crate) fn run(
     let accuracy = match &work.config.task.score_with {
         Some(_) => {
             let deployed = prepared.deploy(&computed)?.bytes;
-            let scored = user_score(&work.config.task, work.records, &deployed)?;
+            let scored = user_score((&work.config.task, work.stop), work.records, &deployed)?;
             scored
                 .transpose()
                 .map_err(|failure| PipelineError::command(label, failure))?
@@ -181,8 +181,47 @@ pub(crate) fn run(
     Ok((tuned, graph))
 }
 
+/// How a network without labels is trained, in turn, until it comes nearer to the original.
+/// Repaired weights are close already: the noise of batch statistics alone can take them farther
+/// away, and how far one step may go differs by orders of magnitude between networks.
+const ATTEMPTS: [Attempt; 5] = [
+    Attempt::CONFIGURED,
+    Attempt::gentle(0.1),
+    Attempt::gentle(0.01),
+    Attempt::gentle(0.001),
+    Attempt::gentle(0.0001),
+];
+
+/// A way to train a network.
+#[derive(Clone, Copy, PartialEq)]
+struct Attempt {
+    /// Share of the configured learning rate.
+    share: f64,
+    /// Whether batch normalisations keep and use their statistics.
+    is_fixed: bool,
+}
+
+impl Attempt {
+    const CONFIGURED: Self = Self {
+        share: 1.0,
+        is_fixed: false,
+    };
+
+    const fn gentle(share: f64) -> Self {
+        Self {
+            share,
+            is_fixed: true,
+        }
+    }
+}
+
+/// The position of the attempt that took the first network of a run nearer; the others begin there.
+fn key_of_attempt() -> Key<usize> {
+    Key::of("finetune", "attempt")
+}
+
 /// The network, fine-tuned from `start` by its task. A network that is not trained stays as it is,
-/// and so does one that the training takes farther from the original that it follows.
+/// and so does one that no training takes nearer to the original that it follows.
 fn trained(
     work: &mut Work<'_>,
     source: &Source<'_>,
@@ -190,18 +229,76 @@ fn trained(
     (start, plan): (Graph, &PrunePlan),
 ) -> Result<Graph, PipelineError> {
     let prepared = source.prepared;
-    let front = match &prepared.partial {
-        Some(of) if !of.is_trained() => return Ok(start),
-        Some(of) => Some(of.front(&start)?),
-        None => None,
-    };
+    if matches!(&prepared.partial, Some(of) if !of.is_trained()) {
+        return Ok(start);
+    }
+    let networks = (&start, plan);
+    if !prepared.task.follows_original() {
+        return trained_by(
+            work,
+            source,
+            (purpose, label, Attempt::CONFIGURED),
+            networks,
+        );
+    }
+    let before = source.scoring.of(work, prepared, &start)?.share();
+    let metric = prepared.of_task();
+    let known = work.records.get(&key_of_attempt())?;
+    for (at, &attempt) in ATTEMPTS.iter().enumerate().skip(known.unwrap_or(0)) {
+        let graph = trained_by(work, source, (purpose, label, attempt), networks)?;
+        let after = source.scoring.of(work, prepared, &graph)?.share();
+        let (is_nearer, next) = (after >= before, ATTEMPTS.get(at + 1));
+        if known.is_none() && (is_nearer || next.is_none()) {
+            work.records.finish(&key_of_attempt(), &at)?;
+        }
+        if is_nearer {
+            return Ok(graph);
+        }
+        let then = match next {
+            Some(next) => format!(
+                "once more at {} of the learning rate, with fixed statistics",
+                next.share
+            ),
+            None => "the weights before it are kept".to_owned(),
+        };
+        let note = format!(
+            "{label}: {} after the {}, less than before ({}): {then}",
+            metric.write(after),
+            purpose.words(),
+            metric.write(before)
+        );
+        work.reporter.note(&note);
+    }
+    Ok(start)
+}
+
+/// The network, fine-tuned from `start`.
+fn trained_by(
+    work: &mut Work<'_>,
+    source: &Source<'_>,
+    (purpose, label, attempt): (Purpose, &str, Attempt),
+    (start, plan): (&Graph, &PrunePlan),
+) -> Result<Graph, PipelineError> {
+    let prepared = source.prepared;
+    let front = prepared.partial.as_ref();
+    let front = front.map(|of| of.front(start)).transpose()?;
     let mut settings: FinetuneConfig = work.config.finetune.clone();
+    settings.sgd.lr *= attempt.share;
+    if attempt.is_fixed {
+        settings.norm_momentum = 0.0;
+    }
     if purpose == Purpose::Halving {
         settings.epochs = work.config.result.halving.epochs;
     }
+    let is_fixed = settings.norm_momentum == 0.0;
+    // A checkpoint belongs to exactly this training.
+    let at = match attempt {
+        Attempt::CONFIGURED => String::new(),
+        Attempt { share, .. } => format!(".{share}"),
+    };
     let training = Distillation {
         stage: format!("{} ({label})", purpose.words()),
-        checkpoint: format!("{}/{label}.safetensors", purpose.folder()),
+        checkpoint: format!("{}/{label}{at}.safetensors", purpose.folder()),
         settings,
         features: match front {
             Some(_) => Vec::new(),
@@ -209,28 +306,13 @@ fn trained(
         },
         floats: None,
     };
-    let graph = distilled(work, source, training, front.as_ref().unwrap_or(&start))?;
+    let graph = distilled(work, source, training, front.as_ref().unwrap_or(start))?;
     let mut graph = graph.with_outputs(start.outputs().to_vec());
-    if let Some(calibration) = source.scoring.calibration() {
+    if let (false, Some(calibration)) = (is_fixed, source.scoring.calibration()) {
         let cut = channels::cut(&prepared.graph, &prepared.analysis, plan)?;
         recalibrate(&mut graph, &cut, calibration, prepared.exact)?;
     }
-    if !prepared.task.follows_original() {
-        return Ok(graph);
-    }
-    let before = source.scoring.of(work, prepared, &start)?.share();
-    let after = source.scoring.of(work, prepared, &graph)?.share();
-    if after >= before {
-        return Ok(graph);
-    }
-    let metric = prepared.of_task();
-    work.reporter.note(&format!(
-        "{label}: {} after the {}, less than before ({}): the weights before it are kept",
-        metric.write(after),
-        purpose.words(),
-        metric.write(before)
-    ));
-    Ok(start)
+    Ok(graph)
 }
 
 /// A fine-tuned network in the integers of its configuration, trained with its rounding.

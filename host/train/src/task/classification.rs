@@ -5,7 +5,7 @@ use onnx_graph::{Graph, ValueId};
 use tch::{Kind, Reduction, Tensor};
 use torch_exec::{accuracy, cross_entropy, distillation};
 
-use super::form::{head_of, softmax_axis};
+use super::form::head_of;
 use super::{Score, Tally, Task, count, only, values_of_a_sample};
 use crate::TrainError;
 use crate::loss::LossWeights;
@@ -37,10 +37,7 @@ impl Task for Classification {
             task: self.name(),
             reason: "the network has no output".into(),
         })?;
-        Ok(vec![match softmax_axis(graph, output) {
-            Some(_) => head_of(graph, output),
-            None => output,
-        }])
+        Ok(vec![head_of(graph, output)])
     }
 
     fn check(&self, graph: &Graph, data: &dyn Dataset) -> Result<(), TrainError> {

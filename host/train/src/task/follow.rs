@@ -6,7 +6,7 @@ use tch::{Kind, Reduction, Tensor};
 use torch_exec::{NormMode, Params, distillation};
 
 use super::form::{
-    Moments, OutputForm, apart, by_position, class_axis, float_outputs, head_of, softmax_axis,
+    Moments, OutputForm, apart, by_position, class_axis, distribution, float_outputs, head_of,
 };
 use super::given::{GivenOutputs, Run};
 use super::{Figure, Score, Tally, Task, count};
@@ -133,22 +133,24 @@ impl Unsettled {
         let mut heads = Vec::new();
         let mut outputs = Vec::new();
         for (id, of) in &chosen {
-            let softmax = softmax_axis(original, *id);
+            let softmax = distribution(original, *id);
             let usual = match softmax {
                 Some(_) => OutputForm::Classes,
                 None => OutputForm::Values,
             };
             let form = of.form.unwrap_or(usual);
-            heads.push(match form {
-                OutputForm::Classes => head_of(original, *id),
-                OutputForm::Values => *id,
-            });
+            let (head, axis) = match (form, softmax) {
+                (OutputForm::Classes, Some(of)) => (of.logits, Some(of.axis)),
+                (OutputForm::Values, Some(of)) => (*id, Some(of.axis_of_output)),
+                (_, None) => (*id, None),
+            };
+            heads.push(head);
             let output = Output {
                 name: of.name.clone(),
                 weight: of.weight,
-                axis: match softmax {
-                    Some(axis) => axis_behind(axis, original.batch_axis(*id)),
-                    None => class_axis(original, *id),
+                axis: match axis {
+                    Some(axis) => axis_behind(axis, original.batch_axis(head)),
+                    None => class_axis(original, head),
                 },
                 spread: None,
             };

@@ -28,24 +28,83 @@ pub fn float_outputs(graph: &Graph) -> Vec<ValueId> {
     outputs.filter(is_followed).collect()
 }
 
-/// The axis of the softmax that writes an output, if one does.
-#[must_use]
-pub fn softmax_axis(graph: &Graph, output: ValueId) -> Option<usize> {
-    let producer = graph.producers()[output.index()]?;
-    let rank = graph.value(output).shape.as_ref().map_or(2, Vec::len);
-    match &graph.node(producer).op {
-        Op::Softmax(op) => op.axis(rank).or(Some(rank.saturating_sub(1))),
-        Op::LogSoftmax(op) => op.axis(rank).or(Some(rank.saturating_sub(1))),
-        _ => None,
+/// A softmax and how its distributions lie in an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Distribution {
+    /// The input of the softmax: logits.
+    pub logits: ValueId,
+    /// The axis of the classes in that input.
+    pub axis: usize,
+    /// The axis of the classes in the output.
+    pub axis_of_output: usize,
+    /// Whether the output holds logarithms of probabilities.
+    pub is_logarithm: bool,
+}
+
+/// The softmax that an output comes from. Behind it may be operators that leave the values and
+/// their order as they are, and the classes on an axis of their own.
+pub(crate) fn distribution(graph: &Graph, output: ValueId) -> Option<Distribution> {
+    let producers = graph.producers();
+    let shape = |id: ValueId| graph.value(id).shape.as_deref();
+    // The values from the output back to the softmax, without the output.
+    let mut behind = Vec::new();
+    let mut id = output;
+    loop {
+        let node = graph.node(producers[id.index()]?);
+        let logits = node.input(0)?;
+        let rank = shape(id).map_or(2, <[Dim]>::len);
+        let of_softmax = |axis: Option<usize>, is_logarithm: bool| Distribution {
+            logits,
+            axis: axis.unwrap_or(rank.saturating_sub(1)),
+            axis_of_output: axis.unwrap_or(rank.saturating_sub(1)),
+            is_logarithm,
+        };
+        let mut found = match &node.op {
+            Op::Softmax(op) => of_softmax(op.axis(rank), false),
+            Op::LogSoftmax(op) => of_softmax(op.axis(rank), true),
+            op if keeps_order(op) => {
+                behind.push(id);
+                id = logits;
+                continue;
+            }
+            _ => return None,
+        };
+        for &next in behind.iter().rev() {
+            found.axis_of_output = moved_axis(shape(id), shape(next), found.axis_of_output)?;
+            id = next;
+        }
+        return Some(found);
     }
+}
+
+/// Whether an operator leaves the values and their order as they are.
+fn keeps_order(op: &Op) -> bool {
+    match op {
+        Op::Identity(_) | Op::Dropout(_) | Op::Reshape(_) | Op::Flatten(_) => true,
+        Op::Squeeze(_) | Op::Unsqueeze(_) => true,
+        Op::Opaque(op) => op.op_type == "Cast",
+        _ => false,
+    }
+}
+
+/// Where an axis of a value is in another one of the same elements in the same order. `None` if it
+/// is divided, joined with others, or not to be found because of open sizes behind it.
+fn moved_axis(from: Option<&[Dim]>, to: Option<&[Dim]>, axis: usize) -> Option<usize> {
+    let (from, to) = (from?, to?);
+    if from == to {
+        return Some(axis);
+    }
+    let inner = |shape: &[Dim], axis: usize| -> Option<usize> {
+        shape[axis + 1..].iter().map(Dim::known).product()
+    };
+    let (classes, within) = (from.get(axis)?.known()?, inner(from, axis)?);
+    let is_it = |&at: &usize| to[at].known() == Some(classes) && inner(to, at) == Some(within);
+    (classes > 1).then(|| (0..to.len()).find(is_it)).flatten()
 }
 
 /// The value that a loss reads in place of an output: the input of its softmax.
 pub(crate) fn head_of(graph: &Graph, output: ValueId) -> ValueId {
-    let producer = graph.producers()[output.index()];
-    let node = producer.map(|id| graph.node(id));
-    let softmax = node.filter(|n| matches!(n.op, Op::Softmax(_) | Op::LogSoftmax(_)));
-    softmax.and_then(|n| n.input(0)).unwrap_or(output)
+    distribution(graph, output).map_or(output, |of| of.logits)
 }
 
 /// The axis of an output, its batch in front, that holds channels or classes, where no softmax

@@ -1,11 +1,10 @@
 //! The outputs of a network as another runtime computes them, and what a task reads of them.
 
 use datasets::Dataset;
-use onnx_graph::ops::Op;
 use onnx_graph::{Dim, Graph, ValueId};
 use tch::{Device, Tensor};
 
-use super::form::{float_outputs, head_of};
+use super::form::{distribution, float_outputs};
 use crate::TrainError;
 use crate::samples::{floats, read};
 
@@ -20,9 +19,11 @@ const LEAST_PROBABILITY: f64 = 1e-7;
 struct Head {
     /// The position among the outputs of floats.
     output: usize,
-    /// Whether it reads the input of the softmax that writes the output: up to a constant of each
-    /// distribution, that is the logarithm.
+    /// Whether it reads the input of the softmax that the output comes from: up to a constant of
+    /// each distribution, that is the logarithm.
     is_logarithm: bool,
+    /// Its sizes for one sample.
+    dims: Vec<i64>,
 }
 
 /// The outputs of floats of a network, and what a task reads of them.
@@ -43,29 +44,34 @@ impl GivenOutputs {
         let fail = |reason: String| TrainError::Output { task, reason };
         let ids = float_outputs(graph);
         let name = |id: ValueId| graph.value(id).name.clone();
-        let outputs = ids.iter().map(|&id| {
+        let dims = |id: ValueId| -> Result<Vec<i64>, TrainError> {
             let dims = graph.sample_shape(id);
             let dims = dims.and_then(|dims| dims.iter().map(Dim::known).collect());
             let dims: Vec<usize> =
                 dims.ok_or_else(|| fail(format!("sizes of the output '{}' are open", name(id))))?;
-            Ok((name(id), dims.into_iter().map(|dim| dim as i64).collect()))
-        });
-        let producers = graph.producers();
+            Ok(dims.into_iter().map(|dim| dim as i64).collect())
+        };
+        let outputs = ids.iter().map(|&id| Ok((name(id), dims(id)?)));
         let head = |&head: &ValueId| {
+            let dims = dims(head)?;
             if let Some(output) = ids.iter().position(|&id| id == head) {
                 let is_logarithm = false;
                 return Ok(Head {
                     output,
                     is_logarithm,
+                    dims,
                 });
             }
-            let behind = ids.iter().position(|&id| head_of(graph, id) == head);
-            let output = behind
+            let behind = ids.iter().enumerate().find_map(|(output, &id)| {
+                let softmax = distribution(graph, id).filter(|of| of.logits == head)?;
+                Some((output, !softmax.is_logarithm))
+            });
+            let (output, is_logarithm) = behind
                 .ok_or_else(|| fail(format!("it reads '{}', which is no output", name(head))))?;
-            let producer = producers[ids[output].index()].map(|id| &graph.node(id).op);
             Ok(Head {
                 output,
-                is_logarithm: matches!(producer, Some(Op::Softmax(_))),
+                is_logarithm,
+                dims,
             })
         };
         Ok(Self {
@@ -112,6 +118,7 @@ impl GivenOutputs {
                     ),
                 });
             }
+            let shape: Vec<i64> = [samples as i64].iter().chain(&head.dims).copied().collect();
             let values = Tensor::f_from_slice(values)?.f_reshape(shape)?;
             Ok(match head.is_logarithm {
                 true => values.f_clamp_min(LEAST_PROBABILITY)?.f_log()?,

@@ -5,7 +5,7 @@ use onnx_graph::ops::Op;
 use onnx_graph::{Graph, ValueId};
 use tch::{Kind, Reduction, Tensor};
 
-use super::form::{float_outputs, joined, softmax_axis};
+use super::form::{distribution, float_outputs, joined};
 use super::values::{check_values, each_target};
 use super::{Figure, Score, Tally, Task, count};
 use crate::TrainError;
@@ -73,7 +73,7 @@ impl Task for MultiLabel {
         let outputs = float_outputs(graph);
         if let Some(&output) = outputs
             .iter()
-            .find(|&&id| softmax_axis(graph, id).is_some())
+            .find(|&&id| distribution(graph, id).is_some())
         {
             let name = &graph.value(output).name;
             return Err(TrainError::Output {

@@ -5,7 +5,7 @@ use onnx_graph::{Graph, ValueId};
 use tch::{Kind, Reduction, Tensor};
 use torch_exec::distillation;
 
-use super::form::{by_position, float_outputs, head_of};
+use super::form::{by_position, distribution, float_outputs};
 use super::{Figure, Score, Tally, Task, count, only};
 use crate::TrainError;
 use crate::loss::LossWeights;
@@ -91,6 +91,32 @@ impl Segmentation {
     }
 }
 
+/// The masks that are read to find out whether they name classes.
+const MASKS: usize = 32;
+
+/// Refuses masks of black and white: 255 does not count, so that they would name a single class.
+fn check_masks(data: &dyn Dataset) -> Result<(), TrainError> {
+    let mut mask = vec![0.0; data.target_len()];
+    let mut has_ignored = false;
+    for index in 0..data.len().min(MASKS) {
+        data.target(index, &mut mask)?;
+        let is_ignored = |class: f32| class == IGNORED as f32;
+        if mask.iter().any(|&class| class > 0.0 && !is_ignored(class)) {
+            return Ok(());
+        }
+        has_ignored |= mask.iter().any(|&class| is_ignored(class));
+    }
+    match has_ignored {
+        true => Err(TrainError::Output {
+            task: NAME,
+            reason: format!(
+                "the masks hold only 0 and {IGNORED}, and {IGNORED} does not count: write the second class as 1"
+            ),
+        }),
+        false => Ok(()),
+    }
+}
+
 /// The classes of a batch in the positions of `head`.
 fn classes_of(targets: &Tensor, head: &Tensor) -> Result<Tensor, TrainError> {
     let mut shape = head.size();
@@ -115,21 +141,25 @@ impl Task for Segmentation {
     }
 
     fn heads(&self, graph: &Graph) -> Result<Vec<ValueId>, TrainError> {
-        Ok(vec![head_of(graph, self.output_of(graph)?)])
+        let output = self.output_of(graph)?;
+        // Elsewhere the classes of the logits are not those of the masks' pixels.
+        let softmax = distribution(graph, output).filter(|of| of.axis == 1);
+        Ok(vec![softmax.map_or(output, |of| of.logits)])
     }
 
     fn check(&self, graph: &Graph, data: &dyn Dataset) -> Result<(), TrainError> {
         let positions: usize = self.positions(graph)?.iter().product();
-        match data.target_len() {
-            held if held == positions => Ok(()),
-            held => Err(TrainError::Output {
+        let held = data.target_len();
+        if held != positions {
+            return Err(TrainError::Output {
                 task: NAME,
                 reason: format!(
                     "the output '{}' has {positions} positions, the masks of the data have {held}",
                     self.output
                 ),
-            }),
+            });
         }
+        check_masks(data)
     }
 
     fn loss(

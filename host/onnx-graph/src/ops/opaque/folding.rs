@@ -185,7 +185,18 @@ pub(super) fn tile(_: &Opaque, operands: &Operands) -> Option<Array> {
     Some(x)
 }
 
+/// The numbers from a start towards an end, in steps. Exporters write the positions of a detector's
+/// cells so, also as floats.
 pub(super) fn range(_: &Opaque, operands: &Operands) -> Option<Array> {
+    if let (Some((_, &[start])), Some((_, &[end])), Some((_, &[step]))) =
+        (operands.slice(0), operands.slice(1), operands.slice(2))
+    {
+        let count = ((end - start) / step).ceil();
+        let is_bounded = count.is_finite() && count <= operands.limit as f32;
+        let list =
+            (0..is_bounded.then_some(count.max(0.0) as usize)?).map(|i| start + i as f32 * step);
+        return Some(Array::Floats(list.collect::<Array1<f32>>().into_dyn()));
+    }
     let one = |i| match operands.get(i)? {
         Array::Ints(x, DType::I64) if x.len() == 1 => x.first().copied(),
         _ => None,

@@ -143,6 +143,20 @@ fn an_equal_size_does_not_become_the_batch() {
 }
 
 #[test]
+fn the_batch_of_an_output_may_be_behind_its_time() {
+    // A recogniser of lines: [1, 4, 1, 6] to [6, 1, 4].
+    let nodes = vec![
+        node("Squeeze", &["x", "height"], "s", &[]),
+        node("Transpose", &["s"], "y", &[ints("perm", &[2, 0, 1])]),
+    ];
+    let graph = model(17, &["1", "4", "1", "6"], nodes, vec![i64s("height", &[2])]);
+    let (open, batch) = load(&graph).unwrap().with_open_batch("N").unwrap();
+    assert_eq!((batch, open.batch_axis(open.outputs()[0])), (Some(1), 1));
+    let closed = open.with_batch(3).unwrap();
+    assert_eq!(closed.dims(closed.outputs()[0]).unwrap(), [6, 3, 4]);
+}
+
+#[test]
 fn an_axis_that_a_recurrent_layer_steps_along_is_no_batch() {
     let nodes = || {
         let recurrent = node("GRU", &["x", "w", "r"], "y", &[int("hidden_size", 2)]);

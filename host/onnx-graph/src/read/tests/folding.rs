@@ -198,6 +198,28 @@ fn classes_of_numbers_are_folded() {
 }
 
 #[test]
+fn positions_in_floats_are_folded() {
+    let cast = |name: &'static str, to| node("Cast", &[name], to, &[int("to", 1)]);
+    let check = |[start, end, step]: [i64; 3], expected: &[f32]| {
+        let nodes = vec![
+            cast("start", "from"),
+            cast("end", "to"),
+            cast("step", "by"),
+            node("Range", &["from", "to", "by"], "c", &[]),
+        ];
+        let constants = vec![
+            scalar("start", start),
+            scalar("end", end),
+            scalar("step", step),
+        ];
+        added(nodes, constants, &[expected.len()], expected);
+    };
+    check([0, 3, 1], &[0.0, 1.0, 2.0]);
+    check([1, 6, 2], &[1.0, 3.0, 5.0]);
+    check([5, 0, -2], &[5.0, 3.0, 1.0]);
+}
+
+#[test]
 fn integers_are_folded_with_the_rounding_of_onnx() {
     // 0, 1, .., 5 modulo 4, in steps of -2 from the end, as floats.
     let nodes = vec![
