@@ -156,6 +156,7 @@ fn train(
         seed: job.seed,
         team: Some(&**team),
         checkpoint: None,
+        identity: None,
     };
     match &job.kind {
         Kind::Plain(settings) => {

@@ -303,6 +303,7 @@ fn distilled(
         seed,
         team: team.as_deref(),
         checkpoint: Some(&checkpoint),
+        identity: None,
     };
     let (graph, completion) = finetune(&job, Some(teacher), &mut watch)?;
     watch.finish();
