@@ -48,7 +48,8 @@ pub fn finetune_abreast(
                 ..*job
             };
             let mut watch = |event: Event| {
-                let ends_epoch = event.step * event.epochs as u64 % event.steps.max(1) == 0;
+                let ends_epoch =
+                    (event.step * event.epochs as u64).is_multiple_of(event.steps.max(1));
                 let note = Note {
                     saved: ends_epoch && event.checkpointed,
                     wishes_to_stop: observer.progress(event).is_break(),
