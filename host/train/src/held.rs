@@ -1,5 +1,5 @@
-//! Samples in memory on which networks are measured. Of several processes each one holds a part, and
-//! one sum gives the score on all of them.
+//! Samples in memory on which networks are measured. Of several processes each one holds a part,
+//! and one sum gives the score on all of them.
 
 use std::rc::Rc;
 use std::sync::Arc;
