@@ -236,6 +236,7 @@ impl<'a> Contest<'a> {
             seed: SEED,
             team: None,
             checkpoint: None,
+            identity: None,
         };
         let teacher = TeacherSetup {
             graph: &self.subject.graph,

@@ -128,6 +128,7 @@ fn rate(team: Option<&Team>) -> f64 {
         seed: 1,
         team,
         checkpoint: None,
+        identity: None,
     };
     let (mut begun, mut last) = (Instant::now(), 0);
     let mut watch = |event: Event| {

@@ -353,6 +353,7 @@ fn whole(steps: usize, joint: bool) -> f64 {
             seed: 1,
             team: None,
             checkpoint: None,
+            identity: None,
         };
         train::train_plain(&job, &mut observer).expect("the training runs");
     }

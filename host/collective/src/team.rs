@@ -88,6 +88,17 @@ impl Team {
         Ok(())
     }
 
+    /// Replaces numbers by their sums over all processes. Counts stay exact, up to 2^53.
+    ///
+    /// # Errors
+    /// As [`Team::sum`].
+    pub fn sum_numbers(&self, numbers: &mut [f64]) -> Result<(), CollectiveError> {
+        let tensor = Tensor::from_slice(numbers);
+        self.sum(&tensor)?;
+        tensor.copy_data(numbers, numbers.len());
+        Ok(())
+    }
+
     /// Returns the sum of a host tensor over all processes. A gradient of the result is summed
     /// over the processes, too: the loss of all is the sum of theirs, each times its `weight`, a
     /// positive number. Every process must make the backward pass while its team lives.

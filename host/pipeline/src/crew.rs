@@ -1,14 +1,14 @@
 //! The other processes of a run, seen from the first, which owns everything that exists once: the
 //! folder, the records, the store, the devices, the report.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use collective::{CollectiveError, Place, Team};
 
 use crate::error::PipelineError;
-use crate::job::{END, Job, TRAINING, key, leaving};
+use crate::job::{END, JOB, Job, key, leaving};
 
 /// How long the first process waits for the others when it ends.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -17,8 +17,10 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Crew {
     team: Rc<Team>,
-    /// Trainings that were begun.
+    /// Jobs that were begun.
     done: Cell<u64>,
+    /// The run's own network, as it was sent last.
+    sent: RefCell<Vec<u8>>,
 }
 
 impl Crew {
@@ -30,6 +32,7 @@ impl Crew {
         Ok(Self {
             team: Rc::new(Team::open(place)?),
             done: Cell::new(0),
+            sent: RefCell::default(),
         })
     }
 
@@ -39,13 +42,25 @@ impl Crew {
         self.team.size()
     }
 
-    /// Lets the others begin a training, and returns them for it.
-    pub(crate) fn begin(&self, job: &Job) -> Result<Rc<Team>, PipelineError> {
+    /// All processes.
+    pub(crate) fn team(&self) -> Rc<Team> {
+        Rc::clone(&self.team)
+    }
+
+    /// Lets the others begin a job, and returns them for it.
+    pub(crate) fn begin(&self, mut job: Job) -> Result<Rc<Team>, PipelineError> {
+        if let Some(own) = job.networks.first_mut() {
+            let mut sent = self.sent.borrow_mut();
+            match *sent == *own {
+                true => own.clear(),
+                false => sent.clone_from(own),
+            }
+        }
         let text = job.text()?;
-        self.team.set(&key(self.done.get()), TRAINING)?;
+        self.team.set(&key(self.done.get()), JOB)?;
         self.done.set(self.done.get() + 1);
         Job::share(&self.team, (&text, &job.networks))?;
-        Ok(Rc::clone(&self.team))
+        Ok(self.team())
     }
 }
 

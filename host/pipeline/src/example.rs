@@ -102,6 +102,7 @@ pub fn example(
         seed: 1,
         team: None,
         checkpoint: None,
+        identity: None,
     };
     let mut watch = Watch { stop, reporter };
     let (trained, completion) = train_plain(&job, &mut watch)?;

@@ -1,22 +1,22 @@
-//! What the first process of a run tells the others to train.
+//! What the first process of a run tells the others to train and to measure.
 
 use collective::{CollectiveError, Team};
 use datasets::LoaderConfig;
 use serde::{Deserialize, Serialize};
 use torch_exec::ExecOptions;
-use train::{Feature, FinetuneConfig, JointConfig, PruningNetConfig};
+use train::{EvaluatorConfig, Feature, FinetuneConfig, JointConfig, PruningNetConfig};
 
 use crate::config::ConfigError;
 
-/// The key of the store that says what comes after `done` trainings.
+/// The key of the store that says what comes after `done` jobs.
 pub(crate) fn key(done: u64) -> String {
-    format!("training/{done}")
+    format!("job/{done}")
 }
 
-/// The value of [`key`] for a training, which follows as a broadcast.
-pub(crate) const TRAINING: &[u8] = b"training";
+/// The value of [`key`] for a job, which follows as a broadcast.
+pub(crate) const JOB: &[u8] = b"job";
 
-/// The value of [`key`] after the last training.
+/// The value of [`key`] after the last job.
 pub(crate) const END: &[u8] = b"end";
 
 /// The key that a process sets when it leaves.
@@ -24,7 +24,7 @@ pub(crate) fn leaving(rank: usize) -> String {
     format!("leaving/{rank}")
 }
 
-/// A training that all processes of a run share.
+/// A training or a measurement that all processes of a run share.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Job {
     /// The run's configuration, as TOML.
@@ -37,12 +37,12 @@ pub(crate) struct Job {
     pub kind: Kind,
     /// Networks as ONNX files: the run's own, then those of the kind (of a fine-tuning, the network
     /// to train and, where it has integers, the same in floats). They are sent beside this
-    /// description.
+    /// description; the run's own one is empty if it is that of the last job.
     #[serde(skip)]
     pub networks: Vec<Vec<u8>>,
 }
 
-/// The kind of a training, with its settings.
+/// The kind of a job, with its settings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Kind {
     /// Of the network 1, without a teacher.
@@ -61,6 +61,41 @@ pub(crate) enum Kind {
         order: Vec<Vec<usize>>,
         widths: Vec<Vec<usize>>,
     },
+    /// Of the networks from 1 on, each by one process: the first by rank 0. They learn from the
+    /// network 0.
+    Abreast {
+        settings: FinetuneConfig,
+        /// By network.
+        features: Vec<Vec<Feature>>,
+        /// What the checkpoints are known by.
+        identities: Vec<String>,
+    },
+    /// The score of the network 1, each process measuring a part of the samples.
+    Score(Scored),
+}
+
+/// The samples of a score, and how a network computes them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Scored {
+    pub split: Split,
+    /// The samples by their identity.
+    pub identity: String,
+    /// Samples at once.
+    pub batch: usize,
+    /// The samples drawn for the search, which processes keep in memory; all of the split if there
+    /// is none.
+    pub drawn: Option<EvaluatorConfig>,
+    /// Whether drawn samples are compared with what the network 0 gives.
+    pub compares: bool,
+    /// Whether it is computed in full precision.
+    pub is_exact: bool,
+}
+
+/// A part of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Split {
+    Search,
+    Test,
 }
 
 impl Job {

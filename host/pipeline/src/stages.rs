@@ -1,8 +1,11 @@
 //! The stages, one a file.
 
+pub(crate) mod abreast;
+pub(crate) mod attempt;
 pub(crate) mod calibrate;
 pub(crate) mod candidate;
 pub(crate) mod compared;
+pub(crate) mod distillation;
 pub(crate) mod export;
 pub(crate) mod finetune;
 pub(crate) mod fisher;

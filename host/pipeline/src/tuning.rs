@@ -85,6 +85,7 @@ impl<'a> Tuning<'a> {
             seed: self.seed,
             team: None,
             checkpoint: Some(&self.checkpoint),
+            identity: None,
         };
         let teacher = TeacherSetup {
             graph: networks.teacher,

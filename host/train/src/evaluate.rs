@@ -1,20 +1,23 @@
 //! Score of a width configuration on the search split and of a graph on any data.
 
-use channels::{Analysis, Cut};
-use datasets::Dataset;
-use onnx_graph::Graph;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use channels::Analysis;
+use collective::Team;
+use datasets::Dataset;
+use onnx_graph::Graph;
 use tch::Tensor;
 use torch_exec::{NormMode, Overlay, Params, WeightSource};
 
 use crate::TrainError;
 use crate::calibration::Calibration;
+use crate::held::{Held, part, tallied};
 use crate::network::{Network, Runtime};
 use crate::prunable::Prunable;
 use crate::pruning_net::PruningNet;
 use crate::repair::Repaired;
-use crate::samples::{EvaluatorConfig, draw, read};
+use crate::samples::{EvaluatorConfig, read};
 use crate::task::{Classification, Score, Task};
 
 /// Measures the score of width configurations on samples in memory.
@@ -55,11 +58,8 @@ pub struct Evaluator {
     network: Network,
     analysis: Analysis,
     order: Vec<Vec<usize>>,
-    task: Arc<dyn Task>,
     calibration: Calibration,
-    search: Vec<(Tensor, Tensor)>,
-    /// The original's heads on each batch of `search`.
-    originals: Vec<Vec<Tensor>>,
+    search: Held,
 }
 
 impl Evaluator {
@@ -84,39 +84,35 @@ impl Evaluator {
     /// [`TrainError::Classes`] or [`TrainError::Output`] for data that does not fit.
     pub fn for_task(
         prunable: Prunable<'_>,
-        (train, search): (&dyn Dataset, &dyn Dataset),
+        data: (&dyn Dataset, &dyn Dataset),
         task: Arc<dyn Task>,
         config: &EvaluatorConfig,
         runtime: Runtime,
     ) -> Result<Self, TrainError> {
+        Self::for_team(prunable, data, task, config, (runtime, None))
+    }
+
+    /// As [`Evaluator::for_task`], of which each process of a team reads its part of the search
+    /// split. A measurement then takes all of them: the others measure the same network by
+    /// [`Held::score_of`].
+    ///
+    /// # Errors
+    /// As [`Evaluator::for_task`].
+    pub fn for_team(
+        prunable: Prunable<'_>,
+        (train, search): (&dyn Dataset, &dyn Dataset),
+        task: Arc<dyn Task>,
+        config: &EvaluatorConfig,
+        (runtime, team): (Runtime, Option<Rc<Team>>),
+    ) -> Result<Self, TrainError> {
         let network = Network::for_task(prunable.graph, &*task, runtime.options)?;
         task.check(prunable.graph, search)?;
-        if search.is_empty() {
-            return Err(TrainError::TooFewImages {
-                what: "the search split",
-                held: 0,
-                batch: config.batch,
-            });
-        }
-        let calibration = Calibration::draw(train, config, runtime.device)?;
-        let count = if config.search_images == 0 {
-            search.len()
-        } else {
-            config.search_images
-        };
-        let indices = draw(search.len(), count, config.seed);
-        let search: Result<Vec<_>, _> = indices
-            .chunks(config.batch.max(1))
-            .map(|c| read(search, c, runtime.device))
-            .collect();
         Ok(Self {
             network,
-            task,
             analysis: prunable.analysis.clone(),
             order: prunable.order.to_vec(),
-            calibration,
-            search: search?,
-            originals: Vec::new(),
+            calibration: Calibration::draw(train, config, runtime.device)?,
+            search: Held::draw(search, task, config, runtime.device, team)?,
         })
     }
 
@@ -140,18 +136,7 @@ impl Evaluator {
     /// # Errors
     /// Errors of running the network.
     pub fn remember_original(&mut self, runtime: Runtime) -> Result<(), TrainError> {
-        let _guard = tch::no_grad_guard();
-        let graph = self.network.graph();
-        let params = Params::with_options(graph, runtime.device, &runtime.options)?;
-        let heads = self.search.iter().map(|(images, _)| {
-            let mode = NormMode::Running;
-            Ok(self
-                .network
-                .outputs(images, &params, None, mode, &[])?
-                .heads)
-        });
-        self.originals = heads.collect::<Result<_, TrainError>>()?;
-        Ok(())
+        self.search.remember(self.network.graph(), runtime)
     }
 
     /// Measures the network that `net` generates for `widths` on the search split.
@@ -174,7 +159,7 @@ impl Evaluator {
             base: &bound,
             stats: &stats,
         };
-        self.measure(&overlay, Some(&cut))
+        self.search.measure(&self.network, (&overlay, Some(&cut)))
     }
 
     /// Measures a repaired network on the search split, with its own statistics.
@@ -182,7 +167,8 @@ impl Evaluator {
     /// # Errors
     /// Errors of running the network.
     pub fn accuracy_of(&self, repaired: &Repaired<'_>) -> Result<Score, TrainError> {
-        self.measure(repaired, Some(repaired.cut()))
+        let weights = (repaired as &dyn WeightSource, Some(repaired.cut()));
+        self.search.measure(&self.network, weights)
     }
 
     /// Measures any network of the same task on the search split, with its own weights and
@@ -191,32 +177,7 @@ impl Evaluator {
     /// # Errors
     /// Errors of compiling and running the network.
     pub fn accuracy_of_graph(&self, graph: &Graph, runtime: Runtime) -> Result<Score, TrainError> {
-        let network = Network::for_task(graph, &*self.task, runtime.options)?;
-        let params = Params::with_options(graph, runtime.device, &runtime.options)?;
-        let original = |index: usize, _: &Tensor| self.original(index);
-        count(
-            (&network, &*self.task),
-            (&params, None),
-            self.search(),
-            original,
-        )
-    }
-
-    /// The original's heads on a batch, where they are remembered.
-    fn original(&self, index: usize) -> Result<Option<Vec<Tensor>>, TrainError> {
-        let heads = self.originals.get(index);
-        Ok(heads.map(|heads| heads.iter().map(Tensor::shallow_clone).collect()))
-    }
-
-    fn search(&self) -> impl Iterator<Item = Result<(Tensor, Tensor), TrainError>> {
-        let search = self.search.iter();
-        search.map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone())))
-    }
-
-    fn measure(&self, weights: &dyn WeightSource, cut: Option<&Cut>) -> Result<Score, TrainError> {
-        let original = |index: usize, _: &Tensor| self.original(index);
-        let network = (&self.network, &*self.task);
-        count(network, (weights, cut), self.search(), original)
+        self.search.score_of(graph, runtime)
     }
 }
 
@@ -243,6 +204,21 @@ pub fn score(
     batch: usize,
     runtime: Runtime,
 ) -> Result<Score, TrainError> {
+    score_together(subject, data, batch, runtime, None)
+}
+
+/// As [`score`], where each process of a team measures its part of the data.
+///
+/// # Errors
+/// As [`score`]; [`TrainError::Peer`] if another process fails, [`TrainError::Collective`] if one
+/// is gone or silent.
+pub fn score_together(
+    subject: Subject<'_>,
+    data: &dyn Dataset,
+    batch: usize,
+    runtime: Runtime,
+    team: Option<&Team>,
+) -> Result<Score, TrainError> {
     let Subject {
         graph,
         task,
@@ -253,19 +229,22 @@ pub fn score(
         let params = Params::with_options(graph, runtime.device, &runtime.options)?;
         Ok::<_, TrainError>((network, params))
     };
-    let (network, params) = compile(graph)?;
-    task.check(graph, data)?;
-    let original = original.map(compile).transpose()?;
     let indices: Vec<usize> = (0..data.len()).collect();
-    let batches = indices.chunks(batch.max(1));
-    let batches = batches.map(|c| read(data, c, runtime.device));
-    let of_original = |_: usize, images: &Tensor| {
-        let outputs = original
-            .as_ref()
-            .map(|(network, params)| network.outputs(images, params, None, NormMode::Running, &[]));
-        Ok(outputs.transpose()?.map(|outputs| outputs.heads))
-    };
-    count((&network, task), (&params, None), batches, of_original)
+    tallied(task, team, |tally| {
+        let own = compile(graph)?;
+        task.check(graph, data)?;
+        let original = original.map(compile).transpose()?;
+        let heads = |(network, params): &(Network, Params), images: &Tensor| {
+            let outputs = network.outputs(images, params, None, NormMode::Running, &[])?;
+            Ok::<_, TrainError>(outputs.heads)
+        };
+        for batch in part(&indices, team).chunks(batch.max(1)) {
+            let (images, targets) = read(data, batch, runtime.device)?;
+            let of_original = original.as_ref().map(|of| heads(of, &images)).transpose()?;
+            tally.add(&heads(&own, &images)?, &targets, of_original.as_deref())?;
+        }
+        Ok(())
+    })
 }
 
 /// As [`score`], for a classifier.
@@ -309,21 +288,4 @@ pub fn classify(
         classes.extend(of_batch.iter().map(|&class| class as usize));
     }
     Ok(classes)
-}
-
-/// Measures on `batches`; `original` gives the original's heads on the batch of an index.
-fn count(
-    (network, task): (&Network, &dyn Task),
-    (weights, cut): (&dyn WeightSource, Option<&Cut>),
-    batches: impl Iterator<Item = Result<(Tensor, Tensor), TrainError>>,
-    original: impl Fn(usize, &Tensor) -> Result<Option<Vec<Tensor>>, TrainError>,
-) -> Result<Score, TrainError> {
-    let _guard = tch::no_grad_guard();
-    let mut tally = task.tally();
-    for (index, batch) in batches.enumerate() {
-        let (images, targets) = batch?;
-        let own = network.outputs(&images, weights, cut, NormMode::Running, &[])?;
-        tally.add(&own.heads, &targets, original(index, &images)?.as_deref())?;
-    }
-    Ok(tally.score())
 }

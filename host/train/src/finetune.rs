@@ -100,6 +100,9 @@ pub struct TrainJob<'a> {
     /// Checkpoint file, rewritten during the training. If it exists, training resumes from it. Of
     /// several processes the first one has it.
     pub checkpoint: Option<&'a Path>,
+    /// What the checkpoint is known by, where another process resumes from it:
+    /// [`finetune_identity`] there. Equal networks may number their values differently.
+    pub identity: Option<&'a str>,
 }
 
 /// A fine-tuning or plain training in progress.
@@ -344,42 +347,32 @@ fn tune(
 ) -> Result<(Graph, Completion), TrainError> {
     let TrainJob {
         graph,
-        floats,
         task: purpose,
         loader,
         config,
         runtime,
-        seed,
         team,
-        checkpoint,
+        ..
     } = *job;
     purpose.check(graph, loader.dataset().as_ref())?;
     let mut task = Tuning::new(stage, (graph, purpose), teacher, config, runtime)?;
     task.synced = team.filter(|_| runtime.sync_norms);
-    let mut begins = materialise::graph_fingerprint(graph);
-    if let Some(floats) = floats {
+    if let Some(floats) = job.floats {
         task.start_at(graph, floats)?;
-        begins += &materialise::graph_fingerprint(floats);
     }
-    let identity = (
-        begins,
-        teacher
-            .filter(|_| task.teacher.is_some())
-            .map(|t| materialise::graph_fingerprint(t.graph)),
-        config,
-        seed,
-        loader_identity(loader),
-    );
     let schedule = Schedule {
         loader,
         team,
         epochs: config.epochs,
         sgd: &config.sgd,
-        seed,
+        seed: job.seed,
         device: runtime.device,
-        checkpoint,
+        checkpoint: job.checkpoint,
         checkpoint_every: Duration::from_secs_f64(config.checkpoint_seconds.max(0.0)),
-        fingerprint: checkpoint::fingerprint(&identity),
+        fingerprint: match job.identity {
+            Some(identity) => identity.to_owned(),
+            None => finetune_identity(job, teacher),
+        },
         kind: stage,
     };
     let mut position = schedule.resume(&mut task)?;
@@ -387,4 +380,23 @@ fn tune(
     let mut out = graph.clone();
     task.write_back(&mut out, loader, runtime)?;
     Ok((out, end))
+}
+
+/// What the checkpoint of a fine-tuning is known by: a hash of all that it must have in common with
+/// the training that resumes from it.
+#[must_use]
+pub fn finetune_identity(job: &TrainJob<'_>, teacher: Option<TeacherSetup<'_>>) -> String {
+    let mut begins = materialise::graph_fingerprint(job.graph);
+    if let Some(floats) = job.floats {
+        begins += &materialise::graph_fingerprint(floats);
+    }
+    let teacher = teacher.filter(|_| reads_teacher(job.task, job.config.loss_weights()));
+    let identity = (
+        begins,
+        teacher.map(|of| materialise::graph_fingerprint(of.graph)),
+        job.config,
+        job.seed,
+        loader_identity(job.loader),
+    );
+    checkpoint::fingerprint(&identity)
 }

@@ -16,6 +16,7 @@
 //!
 //! Out of scope: choosing widths, latency, reading ONNX, decoding and augmenting images.
 
+mod abreast;
 mod calibration;
 pub mod checkpoint;
 mod config;
@@ -30,6 +31,7 @@ mod generator;
 mod genetic;
 mod given;
 mod grams;
+mod held;
 mod importance;
 mod init;
 mod joint;
@@ -55,17 +57,19 @@ mod teacher;
 mod topology;
 mod training;
 
+pub use abreast::finetune_abreast;
 pub use calibration::Calibration;
 pub use config::{NetWeights, PruningNetConfig, Start};
 pub use draw::DrawConfig;
 pub use error::TrainError;
-pub use evaluate::{Evaluator, Subject, classify, evaluate, score};
+pub use evaluate::{Evaluator, Subject, classify, evaluate, score, score_together};
 pub use features::{Feature, features};
-pub use finetune::{FinetuneConfig, TrainJob, Tuning, finetune, train_plain};
+pub use finetune::{FinetuneConfig, TrainJob, Tuning, finetune, finetune_identity, train_plain};
 pub use fisher_pruning::{FisherPruning, FisherPruningConfig, Milestone};
 pub use genetic::{GeneticSelection, Selection};
 pub use given::{Given, GivenSamples, GivenScorer};
 pub use grams::{Gram, grams};
+pub use held::Held;
 pub use importance::{Batches, GroupFisher, MaskedLoss, Taylor};
 pub use init::initialise;
 pub use joint::{JointConfig, JointSetup, JointState, train_joint};

@@ -7,71 +7,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use collective::{Place, Team};
-use common::{data, joint_config, network, subject};
-use datasets::{DataError, Dataset, InputSpec, Loader, LoaderConfig};
-use graphprune_boards::free_port;
+use collective::Team;
+use common::{Faulty, data, joint_config, network, subject, together};
+use datasets::{Dataset, Loader, LoaderConfig};
 use onnx_graph::{Graph, fold_batch_norm};
 use train::{
     Classification, Completion, Event, FinetuneConfig, JointSetup, JointState, PruningNetConfig,
     Runtime, SgdConfig, Silent, Start, TrainError, TrainJob, train_joint, train_plain,
 };
-
-/// Runs `body` as each of `size` ranks, and returns the results by rank.
-fn together<T: Send>(size: usize, body: impl Fn(Rc<Team>) -> T + Sync) -> Vec<T> {
-    let port = free_port().unwrap();
-    std::thread::scope(|scope| {
-        let body = &body;
-        let ranks: Vec<_> = (0..size)
-            .map(|rank| {
-                let place = Place::on_loopback(rank, size, port);
-                scope.spawn(move || body(Rc::new(Team::open(&place).unwrap())))
-            })
-            .collect();
-        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
-    })
-}
-
-/// Images with one that cannot be used: it is not a number, or cannot be read.
-struct Faulty {
-    images: Arc<dyn Dataset>,
-    at: usize,
-    is_read: bool,
-}
-
-impl Dataset for Faulty {
-    fn len(&self) -> usize {
-        self.images.len()
-    }
-    fn classes(&self) -> &[String] {
-        self.images.classes()
-    }
-    fn image_shape(&self) -> [usize; 3] {
-        self.images.image_shape()
-    }
-    fn label(&self, index: usize) -> usize {
-        self.images.label(index)
-    }
-    fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
-        if index == self.at && !self.is_read {
-            return Err(DataError::Option {
-                option: "image",
-                reason: "is broken".into(),
-            });
-        }
-        self.images.decode(index, out)?;
-        if index == self.at {
-            out.fill(f32::NAN);
-        }
-        Ok(())
-    }
-    fn input(&self) -> &InputSpec {
-        self.images.input()
-    }
-    fn identity(&self) -> String {
-        self.images.identity()
-    }
-}
 
 fn loader(images: Arc<dyn Dataset>, batch: usize) -> Loader {
     let config = LoaderConfig {
@@ -112,6 +55,7 @@ fn job<'a>(
         seed: 1,
         team,
         checkpoint,
+        identity: None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::stages::calibrate::Calibration;
 use crate::stages::scoring::Scoring;
+use crate::stages::together;
 use crate::start::Feasibility;
 use crate::work::{Work, nanoseconds};
 
@@ -62,6 +63,21 @@ impl Searching<'_> {
             return self.scoring.of(work, self.prepared, &network).map(Ok);
         };
         let (prepared, (widths, parts)) = (self.prepared, self.prepared.split(config));
+        if work.crew.is_some() {
+            let (graph, is_exact) = match (self.repairer, self.net) {
+                (Some(repairer), _) if parts.is_empty() => {
+                    (repairer.repair(widths)?.graph()?, false)
+                }
+                (None, Some(net)) if parts.is_empty() => {
+                    let (images, runtime) = (evaluator.calibration(), prepared.runtime);
+                    let prunable = prepared.prunable();
+                    (materialise(net, prunable, widths, images, runtime)?, false)
+                }
+                _ => (self.network(config)?, true),
+            };
+            let network = (&graph, is_exact);
+            return together::score_drawn(work, prepared, evaluator, network).map(Ok);
+        }
         let score = match (self.repairer, self.net) {
             _ if !parts.is_empty() => {
                 evaluator.accuracy_of_graph(&self.network(config)?, prepared.exact)?

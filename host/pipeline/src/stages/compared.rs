@@ -75,6 +75,7 @@ pub(crate) fn run(
             label: &label,
             config: &config,
             units: Some(&units),
+            begun: None,
         };
         match finetune::run(work, source, Purpose::Result, network) {
             // The user's command failed for this network: the others are of use without it.

@@ -4,19 +4,19 @@ use channels::PrunePlan;
 use onnx_graph::{Graph, fold_batch_norm};
 use serde::{Deserialize, Serialize};
 use train::{
-    Completion, Feature, FinetuneConfig, GeneticSelection, PruningNet, Repairer, StructuredObs,
-    TeacherSetup, TrainJob, draw_batches, features, finetune, materialise, recalibrate,
+    FinetuneConfig, GeneticSelection, PruningNet, Repairer, StructuredObs, draw_batches, features,
+    materialise, recalibrate,
 };
 
-use crate::config::WeightOrigin;
+use crate::config::{RunConfig, WeightOrigin};
 use crate::error::PipelineError;
 use crate::external::{user_score, user_training};
-use crate::job::Kind;
 use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::records::Key;
+use crate::stages::attempt::{Attempt, Attempts};
+use crate::stages::distillation::{Distillation, distilled};
 use crate::stages::scoring::Scoring;
-use crate::stages::together;
 use crate::work::Work;
 
 /// A fine-tuned network, as recorded.
@@ -57,7 +57,7 @@ pub(crate) enum Purpose {
 impl Purpose {
     /// Name of the folder in the run folder, and of the stage. Run folders of 0.1.0 have these
     /// names.
-    fn folder(self) -> &'static str {
+    pub fn folder(self) -> &'static str {
         match self {
             Self::Result => "finetune",
             Self::Halving => "race",
@@ -74,7 +74,21 @@ impl Purpose {
         Key::of("passed-over", &format!("{}/{label}", self.folder()))
     }
 
-    fn words(self) -> &'static str {
+    /// The checkpoint of the network called `label`, in the run folder.
+    pub fn checkpoint(self, label: &str, attempt: Attempt) -> String {
+        format!("{}/{label}{}.safetensors", self.folder(), attempt.suffix())
+    }
+
+    /// The settings of the training.
+    pub fn settings(self, config: &RunConfig, attempt: Attempt) -> FinetuneConfig {
+        let mut settings = config.finetune.clone();
+        if self == Self::Halving {
+            settings.epochs = config.result.halving.epochs;
+        }
+        attempt.of(settings)
+    }
+
+    pub fn words(self) -> &'static str {
         match self {
             Self::Result => "fine-tuning",
             Self::Halving => "short fine-tuning",
@@ -89,6 +103,45 @@ pub(crate) struct Network<'a> {
     pub config: &'a [usize],
     /// The kept units, if they are not those that the run's importance chooses.
     pub units: Option<&'a PrunePlan>,
+    /// Its start, if it has one already.
+    pub begun: Option<&'a Begun>,
+}
+
+/// A network at the start of its fine-tuning.
+pub(crate) struct Begun {
+    /// The kept units.
+    pub plan: PrunePlan,
+    pub start: Graph,
+    /// The time that it took so far.
+    pub seconds: f64,
+    /// The attempt that another process has made: its checkpoint is that of the end.
+    pub attempt: Option<Attempt>,
+}
+
+/// Cuts a network and gives it its first weights.
+pub(crate) fn begin(
+    work: &Work<'_>,
+    source: &Source<'_>,
+    network: Network<'_>,
+) -> Result<Begun, PipelineError> {
+    let started = std::time::Instant::now();
+    let prepared = source.prepared;
+    let plan = match network.units {
+        Some(units) => units.clone(),
+        None => kept_units(work, prepared, prepared.split(network.config).0)?,
+    };
+    let origin = match work.config.weight_origin() {
+        // The net generates weights for the run's own choice of units.
+        WeightOrigin::Generated if network.units.is_some() => WeightOrigin::Original,
+        origin => origin,
+    };
+    let start = work.steadily(|| starting_point(work, source, &plan, origin))?;
+    Ok(Begun {
+        plan,
+        start,
+        seconds: started.elapsed().as_secs_f64(),
+        attempt: None,
+    })
 }
 
 /// Fine-tunes a network, or reads it back if that is done.
@@ -108,20 +161,18 @@ pub(crate) fn run(
     let started = std::time::Instant::now();
     let prepared = source.prepared;
     work.folder.dir(folder)?;
+    let own;
     // A checkpoint belongs to exactly this network.
-    let plan = match network.units {
-        Some(units) => units.clone(),
-        None => kept_units(work, prepared, prepared.split(config).0)?,
+    let Begun { plan, start, .. } = match network.begun {
+        Some(begun) => begun,
+        None => {
+            own = begin(work, source, network)?;
+            &own
+        }
     };
-    let origin = match work.config.weight_origin() {
-        // The net generates weights for the run's own choice of units.
-        WeightOrigin::Generated if network.units.is_some() => WeightOrigin::Original,
-        origin => origin,
-    };
-    let start = work.steadily(|| starting_point(work, source, &plan, origin))?;
-    let graph = match user_training((&work.config.task, work.stop), &start)? {
+    let graph = match user_training((&work.config.task, work.stop), start)? {
         Some(trained) => trained.map_err(|failure| PipelineError::command(label, failure))?,
-        None => trained(work, source, (purpose, label), (start, &plan))?,
+        None => trained(work, source, (purpose, network), (start, plan))?,
     };
     let fail = |source| PipelineError::Model {
         model: label.to_owned(),
@@ -134,7 +185,7 @@ pub(crate) fn run(
             // As its layers were before their weights became integers.
             let floats = fold_batch_norm(&graph).map_err(fail)?;
             let networks = (&*calibrated, &floats);
-            trained_in_integers(work, source, label, (networks, &plan))?
+            trained_in_integers(work, source, label, (networks, plan))?
         }
         false => graph,
     };
@@ -161,8 +212,8 @@ pub(crate) fn run(
         widths: config.to_vec(),
         search_accuracy: accuracy,
         file,
-        seconds: started.elapsed().as_secs_f64(),
-        units: Some(plan),
+        seconds: network.begun.map_or(0.0, |of| of.seconds) + started.elapsed().as_secs_f64(),
+        units: Some(plan.clone()),
     };
     let untrained = prepared.partial.as_ref().filter(|of| !of.is_trained());
     let is_untrained = untrained.is_some() && work.config.task.train_with.is_none();
@@ -181,75 +232,31 @@ pub(crate) fn run(
     Ok((tuned, graph))
 }
 
-/// How a network without labels is trained, in turn, until it comes nearer to the original.
-/// Repaired weights are close already: the noise of batch statistics alone can take them farther
-/// away, and how far one step may go differs by orders of magnitude between networks.
-const ATTEMPTS: [Attempt; 5] = [
-    Attempt::CONFIGURED,
-    Attempt::gentle(0.1),
-    Attempt::gentle(0.01),
-    Attempt::gentle(0.001),
-    Attempt::gentle(0.0001),
-];
-
-/// A way to train a network.
-#[derive(Clone, Copy, PartialEq)]
-struct Attempt {
-    /// Share of the configured learning rate.
-    share: f64,
-    /// Whether batch normalisations keep and use their statistics.
-    is_fixed: bool,
-}
-
-impl Attempt {
-    const CONFIGURED: Self = Self {
-        share: 1.0,
-        is_fixed: false,
-    };
-
-    const fn gentle(share: f64) -> Self {
-        Self {
-            share,
-            is_fixed: true,
-        }
-    }
-}
-
-/// The position of the attempt that took the first network of a run nearer; the others begin there.
-fn key_of_attempt() -> Key<usize> {
-    Key::of("finetune", "attempt")
-}
-
 /// The network, fine-tuned from `start` by its task. A network that is not trained stays as it is,
 /// and so does one that no training takes nearer to the original that it follows.
 fn trained(
     work: &mut Work<'_>,
     source: &Source<'_>,
-    (purpose, label): (Purpose, &str),
-    (start, plan): (Graph, &PrunePlan),
+    (purpose, network): (Purpose, Network<'_>),
+    (start, plan): (&Graph, &PrunePlan),
 ) -> Result<Graph, PipelineError> {
-    let prepared = source.prepared;
+    let (prepared, label) = (source.prepared, network.label);
     if matches!(&prepared.partial, Some(of) if !of.is_trained()) {
-        return Ok(start);
+        return Ok(start.clone());
     }
-    let networks = (&start, plan);
+    let attempts = Attempts::of(work, prepared)?;
     if !prepared.task.follows_original() {
-        return trained_by(
-            work,
-            source,
-            (purpose, label, Attempt::CONFIGURED),
-            networks,
-        );
+        let attempt = attempts.first();
+        return trained_by(work, source, (purpose, network, attempt), (start, plan));
     }
-    let before = source.scoring.of(work, prepared, &start)?.share();
+    let before = source.scoring.of(work, prepared, start)?.share();
     let metric = prepared.of_task();
-    let known = work.records.get(&key_of_attempt())?;
-    for (at, &attempt) in ATTEMPTS.iter().enumerate().skip(known.unwrap_or(0)) {
-        let graph = trained_by(work, source, (purpose, label, attempt), networks)?;
+    for (at, attempt, next) in attempts.all() {
+        let graph = trained_by(work, source, (purpose, network, attempt), (start, plan))?;
         let after = source.scoring.of(work, prepared, &graph)?.share();
-        let (is_nearer, next) = (after >= before, ATTEMPTS.get(at + 1));
-        if known.is_none() && (is_nearer || next.is_none()) {
-            work.records.finish(&key_of_attempt(), &at)?;
+        let is_nearer = after >= before;
+        if is_nearer || next.is_none() {
+            attempts.served(work, at)?;
         }
         if is_nearer {
             return Ok(graph);
@@ -269,44 +276,34 @@ fn trained(
         );
         work.reporter.note(&note);
     }
-    Ok(start)
+    Ok(start.clone())
 }
 
 /// The network, fine-tuned from `start`.
 fn trained_by(
     work: &mut Work<'_>,
     source: &Source<'_>,
-    (purpose, label, attempt): (Purpose, &str, Attempt),
+    (purpose, network, attempt): (Purpose, Network<'_>, Attempt),
     (start, plan): (&Graph, &PrunePlan),
 ) -> Result<Graph, PipelineError> {
-    let prepared = source.prepared;
+    let (prepared, label) = (source.prepared, network.label);
     let front = prepared.partial.as_ref();
     let front = front.map(|of| of.front(start)).transpose()?;
-    let mut settings: FinetuneConfig = work.config.finetune.clone();
-    settings.sgd.lr *= attempt.share;
-    if attempt.is_fixed {
-        settings.norm_momentum = 0.0;
-    }
-    if purpose == Purpose::Halving {
-        settings.epochs = work.config.result.halving.epochs;
-    }
+    let settings = purpose.settings(work.config, attempt);
     let is_fixed = settings.norm_momentum == 0.0;
-    // A checkpoint belongs to exactly this training.
-    let at = match attempt {
-        Attempt::CONFIGURED => String::new(),
-        Attempt { share, .. } => format!(".{share}"),
-    };
     let training = Distillation {
         stage: format!("{} ({label})", purpose.words()),
-        checkpoint: format!("{}/{label}{at}.safetensors", purpose.folder()),
+        checkpoint: purpose.checkpoint(label, attempt),
         settings,
         features: match front {
             Some(_) => Vec::new(),
             None => features(&prepared.graph, &prepared.analysis, plan)?,
         },
         floats: None,
+        is_alone: network.begun.and_then(|of| of.attempt) == Some(attempt),
     };
-    let graph = distilled(work, source, training, front.as_ref().unwrap_or(start))?;
+    let from = (source.teacher, front.as_ref().unwrap_or(start));
+    let graph = distilled(work, prepared, training, from)?;
     let mut graph = graph.with_outputs(start.outputs().to_vec());
     if let (false, Some(calibration)) = (is_fixed, source.scoring.calibration()) {
         let cut = channels::cut(&prepared.graph, &prepared.analysis, plan)?;
@@ -329,76 +326,10 @@ fn trained_in_integers(
         settings: work.config.qat.settings(&work.config.finetune),
         features: features(&prepared.graph, &prepared.analysis, plan)?,
         floats: Some(floats),
+        is_alone: false,
     };
-    distilled(work, source, training, &prepared.stored(graph)?)
-}
-
-/// A training of a network with the original as teacher.
-struct Distillation<'a> {
-    stage: String,
-    /// The checkpoint in the run folder.
-    checkpoint: String,
-    settings: FinetuneConfig,
-    features: Vec<Feature>,
-    /// The network before its weights became integers.
-    floats: Option<&'a Graph>,
-}
-
-fn distilled(
-    work: &mut Work<'_>,
-    source: &Source<'_>,
-    training: Distillation<'_>,
-    start: &Graph,
-) -> Result<Graph, PipelineError> {
-    let prepared = source.prepared;
-    let Distillation {
-        stage,
-        checkpoint,
-        settings,
-        features,
-        floats,
-    } = training;
-    let settings = fitted(settings, (prepared.fits.batch, work.config.batch));
-    let checkpoint = work.folder.path(checkpoint);
-    let seed = work.config.seed;
-    let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
-    let kind = Kind::Finetune {
-        settings: settings.clone(),
-        features: features.clone(),
-    };
-    let networks: Vec<&Graph> = std::iter::once(start).chain(floats).collect();
-    let team = together::begin(work, prepared, kind, (&networks, seed.wrapping_add(1)))?;
-    let mut watch = work.watch(&stage);
-    let front = prepared.partial.as_ref();
-    let front = front.map(|of| of.front(source.teacher)).transpose()?;
-    let teacher = TeacherSetup {
-        graph: front.as_ref().unwrap_or(source.teacher),
-        features: &features,
-    };
-    let job = TrainJob {
-        graph: start,
-        floats,
-        task: &*prepared.task,
-        loader: &loader,
-        config: &settings,
-        runtime: prepared.runtime,
-        seed,
-        team: team.as_deref(),
-        checkpoint: Some(&checkpoint),
-    };
-    let (graph, completion) = finetune(&job, Some(teacher), &mut watch)?;
-    watch.finish();
-    match completion {
-        Completion::Stopped => Err(PipelineError::Stopped),
-        Completion::Finished => Ok(graph),
-    }
-}
-
-/// The settings for batches of `held` samples, where memory does not hold the `configured` ones:
-/// the learning rate is smaller in proportion (Goyal et al., arXiv 1706.02677).
-fn fitted(mut settings: FinetuneConfig, (held, configured): (usize, usize)) -> FinetuneConfig {
-    settings.sgd.lr *= (held as f64 / configured.max(1) as f64).min(1.0);
-    settings
+    let from = (source.teacher, &prepared.stored(graph)?);
+    distilled(work, prepared, training, from)
 }
 
 /// The units that the network of `widths` keeps.
@@ -463,21 +394,4 @@ fn starting_point(
             graph
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_that_memory_makes_smaller_learns_in_proportion() {
-        let check = |held: usize, configured: usize, share: f64| {
-            let lr = FinetuneConfig::default().sgd.lr;
-            let settings = fitted(FinetuneConfig::default(), (held, configured));
-            assert!((settings.sgd.lr - lr * share).abs() < 1e-12);
-        };
-        check(128, 128, 1.0);
-        check(16, 128, 0.125);
-        check(256, 128, 1.0);
-    }
 }

@@ -72,6 +72,7 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<(), Pi
         seed,
         team: team.as_deref(),
         checkpoint: Some(&checkpoint),
+        identity: None,
     };
     let mut watch = work.watch("training of the original");
     let (graph, completion) = train_plain(&job, &mut watch)?;

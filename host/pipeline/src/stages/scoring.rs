@@ -6,10 +6,11 @@ use std::sync::Arc;
 use onnx_graph::Graph;
 use train::{Calibration, Evaluator, GivenScorer};
 
-use crate::config::Score;
 use crate::error::PipelineError;
+use crate::job::Split;
 use crate::partial::Partial;
 use crate::prepare::{NormOrigin, Prepared};
+use crate::stages::together;
 use crate::work::Work;
 
 /// A scorer of networks on the search split.
@@ -54,11 +55,7 @@ impl Scoring {
         graph: &Graph,
     ) -> Result<train::Score, PipelineError> {
         match self {
-            Self::Here(_) => {
-                let (search, batch) = (prepared.splits.search.as_ref(), prepared.fits.evaluation);
-                let subject = prepared.subject(graph);
-                Ok(train::score(subject, search, batch, prepared.exact)?)
-            }
+            Self::Here(_) => together::score(work, prepared, Split::Search, graph),
             Self::OnDevice(on_device) => {
                 let (partial, scorer) = &**on_device;
                 Ok(partial.score(&mut work.session, scorer, graph)?.score)
@@ -73,11 +70,10 @@ pub(crate) fn on_test_split(
     prepared: &Prepared,
     graph: &Graph,
 ) -> Result<train::Score, PipelineError> {
-    let test = &prepared.splits.test;
     let Some(partial) = &prepared.partial else {
-        let (subject, batch) = (prepared.subject(graph), prepared.fits.evaluation);
-        return Ok(train::score(subject, test.as_ref(), batch, prepared.exact)?);
+        return together::score(work, prepared, Split::Test, graph);
     };
+    let test = &prepared.splits.test;
     let (original, task) = (&prepared.model.graph, &prepared.task);
     let samples = (test, test.len(), work.config.seed);
     let scorer = partial.scorer(&mut work.session, original, task, samples)?;
@@ -91,13 +87,13 @@ fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluator, Pipeline
         prepared.splits.search.as_ref(),
     );
     let (config, runtime) = (&prepared.fits.evaluate, prepared.runtime);
-    let task = Arc::clone(&prepared.task);
-    let mut evaluator = Evaluator::for_task(prepared.prunable(), data, task, config, runtime)?;
+    let (task, prunable) = (Arc::clone(&prepared.task), prepared.prunable());
+    let team = work.crew.as_ref().map(|crew| crew.team());
+    let mut evaluator = Evaluator::for_team(prunable, data, task, config, (runtime, team))?;
     if prepared.norms == NormOrigin::All {
         work.steadily(|| evaluator.anchor())?;
     }
-    let compares = work.config.search.score == Score::Kl || prepared.task.follows_original();
-    if compares {
+    if together::compares(work.config, prepared) {
         work.steadily(|| evaluator.remember_original(runtime))?;
     }
     Ok(evaluator)

@@ -14,6 +14,7 @@ use crate::model::hex_sha256;
 use crate::plan::{CutPlan, Planned};
 use crate::prepare::Prepared;
 use crate::records::Key;
+use crate::stages::abreast;
 use crate::stages::candidate::{Asked, Judged, Searching, measure_all};
 use crate::stages::export::{self, FinalRow, NetworkRole};
 use crate::stages::finetune::{self, Network, Purpose, Source, Tuned};
@@ -98,15 +99,29 @@ fn tune_all(
     let passed_over = |label: &str| purpose.key_of_failure(label);
     let prepared = source.prepared;
     let (mut tuned, mut failed) = (Vec::new(), Vec::new());
+    let mut open = Vec::new();
     for record in candidates {
         let label = record.label();
-        if work.records.get(&passed_over(&label))?.is_some() {
-            continue;
+        if work.records.get(&passed_over(&label))?.is_none() {
+            open.push((label, record));
         }
+    }
+    let networks: Vec<Network<'_>> = open
+        .iter()
+        .map(|(label, record)| Network {
+            label,
+            config: &record.widths,
+            units: None,
+            begun: None,
+        })
+        .collect();
+    let begun = abreast::run(work, source, purpose, &networks)?;
+    for (label, record) in open {
         let network = Network {
             label: &label,
             config: &record.widths,
             units: None,
+            begun: begun.get(&label),
         };
         match finetune::run(work, source, purpose, network) {
             Err(error @ PipelineError::Command { .. }) => {

@@ -6,7 +6,7 @@ use tch::{Kind, Reduction, Tensor};
 use torch_exec::{accuracy, cross_entropy, distillation};
 
 use super::form::head_of;
-use super::{Score, Tally, Task, count, only, values_of_a_sample};
+use super::{Score, Tally, Task, count, flagged, only, unflagged, values_of_a_sample};
 use crate::TrainError;
 use crate::loss::LossWeights;
 
@@ -104,6 +104,23 @@ impl Tally for Hits {
             *self.divergence.get_or_insert(0.0) += apart.f_double_value(&[])?;
         }
         Ok(())
+    }
+
+    fn sums(&self) -> Vec<f64> {
+        let [known, divergence] = flagged(self.divergence);
+        let (correct, total) = (self.correct as f64, self.total as f64);
+        vec![correct, total, self.loss, known, divergence]
+    }
+
+    fn take(&mut self, sums: &[f64]) {
+        if let [correct, total, loss, known, divergence] = *sums {
+            *self = Self {
+                correct: correct as usize,
+                total: total as usize,
+                loss,
+                divergence: unflagged(known, divergence),
+            };
+        }
     }
 
     fn score(&self) -> Score {

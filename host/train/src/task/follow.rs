@@ -395,6 +395,29 @@ impl Tally for Distances {
         Ok(())
     }
 
+    fn sums(&self) -> Vec<f64> {
+        let each = self
+            .sums
+            .iter()
+            .flat_map(|of| [of.error, of.equal, of.count]);
+        std::iter::once(self.total as f64).chain(each).collect()
+    }
+
+    fn take(&mut self, sums: &[f64]) {
+        let Some((total, each)) = sums.split_first() else {
+            return;
+        };
+        self.total = *total as usize;
+        for (sum, of) in self.sums.iter_mut().zip(each.as_chunks().0) {
+            let [error, equal, count] = *of;
+            *sum = Sum {
+                error,
+                equal,
+                count,
+            };
+        }
+    }
+
     fn score(&self) -> Score {
         let (mut value, mut error, mut all) = (0.0, 0.0, 0.0);
         let mut figures = Vec::new();

@@ -90,8 +90,25 @@ pub trait Tally {
         original: Option<&[Tensor]>,
     ) -> Result<(), TrainError>;
 
+    /// The sums behind the score. They add up over parts of the samples.
+    fn sums(&self) -> Vec<f64>;
+
+    /// Takes sums in place of its own: those of [`Tally::sums`], added up over several tallies of
+    /// the same task.
+    fn take(&mut self, sums: &[f64]);
+
     /// The score of what was added.
     fn score(&self) -> Score;
+}
+
+/// A sum that is known or not, as two numbers that add up.
+fn flagged(sum: Option<f64>) -> [f64; 2] {
+    [f64::from(u8::from(sum.is_some())), sum.unwrap_or(0.0)]
+}
+
+/// The inverse of [`flagged`]: the sum is known where one part knows it.
+fn unflagged(known: f64, sum: f64) -> Option<f64> {
+    (known > 0.0).then_some(sum)
 }
 
 /// A figure beside a score, such as the pixel accuracy of a segmentation.

@@ -7,7 +7,7 @@ use tch::{Kind, Reduction, Tensor};
 
 use super::form::{distribution, float_outputs, joined};
 use super::values::{check_values, each_target};
-use super::{Figure, Score, Tally, Task, count};
+use super::{Figure, Score, Tally, Task, count, flagged, unflagged};
 use crate::TrainError;
 use crate::loss::LossWeights;
 
@@ -152,6 +152,25 @@ impl Tally for Labels {
             *self.divergence.get_or_insert(0.0) += apart.f_double_value(&[])? * rows as f64;
         }
         Ok(())
+    }
+
+    fn sums(&self) -> Vec<f64> {
+        let [known, divergence] = flagged(self.divergence);
+        let counts = [self.hits, self.named, self.held, self.total as f64];
+        [&counts[..], &[self.loss, known, divergence]].concat()
+    }
+
+    fn take(&mut self, sums: &[f64]) {
+        if let [hits, named, held, total, loss, known, divergence] = *sums {
+            *self = Self {
+                hits,
+                named,
+                held,
+                loss,
+                divergence: unflagged(known, divergence),
+                total: total as usize,
+            };
+        }
     }
 
     fn score(&self) -> Score {

@@ -112,6 +112,16 @@ impl Tally for Errors {
         Ok(())
     }
 
+    fn sums(&self) -> Vec<f64> {
+        vec![self.squares, self.values, self.total as f64]
+    }
+
+    fn take(&mut self, sums: &[f64]) {
+        if let [squares, values, total] = *sums {
+            (self.squares, self.values, self.total) = (squares, values, total as usize);
+        }
+    }
+
     fn score(&self) -> Score {
         let mean = self.squares / self.values.max(1.0);
         Score {

@@ -229,6 +229,17 @@ impl Tally for Confusion {
         Ok(())
     }
 
+    fn sums(&self) -> Vec<f64> {
+        [&[self.total as f64, self.loss], &self.pixels[..]].concat()
+    }
+
+    fn take(&mut self, sums: &[f64]) {
+        if let [total, loss, pixels @ ..] = sums {
+            (self.total, self.loss) = (*total as usize, *loss);
+            self.pixels = pixels.to_vec();
+        }
+    }
+
     fn score(&self) -> Score {
         let classes = self.of.classes;
         let row = |class: usize| {

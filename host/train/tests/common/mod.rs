@@ -1,10 +1,15 @@
 //! A small residual network and a small data set that it can learn.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use channels::{Analysis, analyse, importance_order};
-use datasets::{ArrayDataset, Augment, Dataset, InputSpec, Loader, LoaderConfig, Normalise};
+use collective::{Place, Team};
+use datasets::{
+    ArrayDataset, Augment, DataError, Dataset, InputSpec, Loader, LoaderConfig, Normalise,
+};
+use graphprune_boards::free_port;
 use onnx_graph::ops::{self, Op};
 use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 use rand::{RngExt as _, SeedableRng as _};
@@ -241,5 +246,62 @@ pub fn job<'a>(graph: &'a Graph, loader: &'a Loader, config: &'a FinetuneConfig)
         seed: 1,
         team: None,
         checkpoint: None,
+        identity: None,
+    }
+}
+
+/// Runs `body` as each of `size` ranks, and returns the results by rank.
+pub fn together<T: Send>(size: usize, body: impl Fn(Rc<Team>) -> T + Sync) -> Vec<T> {
+    let port = free_port().unwrap();
+    std::thread::scope(|scope| {
+        let body = &body;
+        let ranks: Vec<_> = (0..size)
+            .map(|rank| {
+                let place = Place::on_loopback(rank, size, port);
+                scope.spawn(move || body(Rc::new(Team::open(&place).unwrap())))
+            })
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+/// Images with one that cannot be used: it is not a number, or cannot be read.
+pub struct Faulty {
+    pub images: Arc<dyn Dataset>,
+    pub at: usize,
+    pub is_read: bool,
+}
+
+impl Dataset for Faulty {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+    fn classes(&self) -> &[String] {
+        self.images.classes()
+    }
+    fn image_shape(&self) -> [usize; 3] {
+        self.images.image_shape()
+    }
+    fn label(&self, index: usize) -> usize {
+        self.images.label(index)
+    }
+    fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
+        if index == self.at && !self.is_read {
+            return Err(DataError::Option {
+                option: "image",
+                reason: "is broken".into(),
+            });
+        }
+        self.images.decode(index, out)?;
+        if index == self.at {
+            out.fill(f32::NAN);
+        }
+        Ok(())
+    }
+    fn input(&self) -> &InputSpec {
+        self.images.input()
+    }
+    fn identity(&self) -> String {
+        self.images.identity()
     }
 }
