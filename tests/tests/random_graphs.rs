@@ -20,7 +20,7 @@ use torch_exec::untyped_operators;
 const TOLERANCE: f64 = 1e-4;
 
 /// The seeds of all networks.
-const SEEDS: Range<u64> = 0..480;
+const SEEDS: Range<u64> = 0..720;
 
 /// Domain and name.
 type Operator = (String, String);
@@ -144,17 +144,17 @@ fn check(seeds: Range<u64>) {
 
 #[test]
 fn random_networks_are_pruned_exactly_0() {
-    check(0..160);
+    check(0..240);
 }
 
 #[test]
 fn random_networks_are_pruned_exactly_1() {
-    check(160..320);
+    check(240..480);
 }
 
 #[test]
 fn random_networks_are_pruned_exactly_2() {
-    check(320..SEEDS.end);
+    check(480..SEEDS.end);
 }
 
 /// Whether a node has channels that can be dropped.

@@ -11,6 +11,8 @@
 //! # Example
 //!
 //! ```
+//! use std::io::Write as _;
+//!
 //! # fn main() -> std::io::Result<()> {
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("figures.csv");

@@ -11,6 +11,7 @@ use super::blocks::BLOCKS;
 use super::elements::ELEMENTS;
 use super::integers::INTEGERS;
 use super::joins::JOINS;
+use super::lists::LISTS;
 use super::moves::MOVES;
 use super::net::Net;
 use super::products::PRODUCTS;
@@ -29,7 +30,7 @@ pub type Row = (
 const OPSETS: [i64; 6] = [9, 10, 17, 20, 23, 26];
 
 static TABLES: &[&[Row]] = &[
-    AXES, ELEMENTS, INTEGERS, JOINS, MOVES, PRODUCTS, RECURRENT, WINDOWS,
+    AXES, ELEMENTS, INTEGERS, JOINS, LISTS, MOVES, PRODUCTS, RECURRENT, WINDOWS,
 ];
 
 /// More channels than that do not grow.

@@ -5,7 +5,7 @@ use onnx_graph::{AttributeValue, TensorData, ValueId};
 use rand::RngExt;
 
 use super::draw::Row;
-use super::net::{Attributes, Net, float, int, ints};
+use super::net::{Attributes, Net, element, float, int, ints, opaque};
 
 pub static INTEGERS: &[Row] = &[
     (&["DequantizeLinear", "QuantizeLinear"], 17..=99, Net::round),
@@ -32,6 +32,28 @@ pub static INTEGERS: &[Row] = &[
         &["com.microsoft.QLinearConcat"],
         17..=99,
         Net::append_integers,
+    ),
+    (
+        &[
+            "com.microsoft.DequantizeLinear",
+            "com.microsoft.QuantizeLinear",
+        ],
+        17..=99,
+        Net::round_finely,
+    ),
+    (
+        &[
+            "MatMulInteger",
+            "com.microsoft.DynamicQuantizeMatMul",
+            "com.microsoft.MatMulIntegerToFloat",
+        ],
+        17..=99,
+        Net::mix_dynamically,
+    ),
+    (
+        &["ConvInteger", "DynamicQuantizeLinear"],
+        17..=99,
+        Net::convolve_dynamically,
     ),
 ];
 
@@ -167,6 +189,62 @@ impl Net {
             false => self.sides(),
         };
         self.shift(y, sides);
+    }
+
+    /// Through integers of 16 bits.
+    fn round_finely(&mut self, _: &str) {
+        let x = self.within(self.x, RANGE);
+        let zero = self.constant(&[], TensorData::U16(vec![1 << 15]));
+        let scale = self.scalar(RANGE / 32767.0);
+        let y = self.node("com.microsoft.QuantizeLinear", &[], &[x, scale, zero]);
+        let y = self.node("com.microsoft.DequantizeLinear", &[], &[y, scale, zero]);
+        self.shift(y, self.sides());
+    }
+
+    /// Integers with the scale and the zero point that their range gives.
+    fn quantised_by_range(&mut self, x: ValueId) -> Integers {
+        let op = opaque("DynamicQuantizeLinear", &[]);
+        let made = self.node_of(op, &[Some(x)], &[true; 3]);
+        [0, 1, 2].map(|at| made[at].expect("all are named"))
+    }
+
+    /// Sums of integers in floats.
+    fn in_floats(&mut self, sums: ValueId, scales: [ValueId; 2]) -> ValueId {
+        let sums = self.node("Cast", &[("to", int(element::FLOAT))], &[sums]);
+        let scale = self.node("Mul", &[], &scales);
+        self.node("Mul", &[], &[sums, scale])
+    }
+
+    fn mix_dynamically(&mut self, name: &str) {
+        let c = self.channels;
+        let rows = self.tokens();
+        let [w, w_scale, w_zero] = self.integers(&[c, c], None);
+        let y = match name {
+            "com.microsoft.DynamicQuantizeMatMul" => {
+                self.node(name, &[], &[rows, w, w_scale, w_zero])
+            }
+            "MatMulInteger" => {
+                let [x, scale, zero] = self.quantised_by_range(rows);
+                let sums = self.node(name, &[], &[x, w, zero, w_zero]);
+                self.in_floats(sums, [scale, w_scale])
+            }
+            _ => {
+                let [x, scale, zero] = self.quantised_by_range(rows);
+                self.node(name, &[], &[x, w, scale, w_scale, zero, w_zero])
+            }
+        };
+        let y = self.state(y, &[self.side * self.side, c]);
+        let y = self.image(y);
+        self.shift(y, self.sides());
+    }
+
+    fn convolve_dynamically(&mut self, _: &str) {
+        let c = self.channels;
+        let [x, scale, zero] = self.quantised_by_range(self.x);
+        let [w, w_scale, _] = self.integers(&[c, c, 1, 1], None);
+        let sums = self.node("ConvInteger", &[], &[x, w, zero]);
+        let y = self.in_floats(sums, [scale, w_scale]);
+        self.shift(y, self.sides());
     }
 
     fn append_integers(&mut self, name: &str) {

@@ -6,6 +6,7 @@ mod draw;
 mod elements;
 mod integers;
 mod joins;
+mod lists;
 mod moves;
 mod net;
 mod products;

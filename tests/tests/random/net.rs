@@ -92,6 +92,11 @@ impl Net {
         self.graph.add_constant("scalar", Tensor::scalar(value))
     }
 
+    /// A whole number.
+    pub fn number(&mut self, value: i64) -> ValueId {
+        self.constant(&[], TensorData::I64(vec![value]))
+    }
+
     /// A list of numbers.
     pub fn list(&mut self, numbers: &[i64]) -> ValueId {
         self.graph
