@@ -98,9 +98,9 @@ impl Net {
     }
 
     fn depth_to_space(&mut self, name: &str) {
-        if !self.channels.is_multiple_of(4) || self.side >= 8 {
-            return self.convolve();
-        }
+        let stride = if self.side >= 8 { 2 } else { 1 };
+        self.x = self.conv(self.x, self.channels, 8, 1, stride);
+        (self.channels, self.side) = (8, self.side / stride);
         let mode = if self.rng.random_bool(0.5) {
             "DCR"
         } else {
