@@ -5,9 +5,9 @@
 //! `loop` (one busy loop), `loops` (two), `memory` (a program that streams through memory). A run
 //! is what `graphprune measure` does by default, with the best time of the reference so far in the
 //! store. A run that calls itself invalid or doubtful holds nothing and is counted apart. The
-//! long-run value is the mean of eight quiet processes after each round of conditions: the
-//! machine's pace drifts by the minute, so it is taken over the same time as the runs. An
-//! interleaved loop in Python over 8 processes is printed beside it.
+//! long-run value is the mean of eight quiet processes in each round of conditions: the machine's
+//! pace drifts by the minute, so it is taken over the same time as the runs. An interleaved loop in
+//! Python over 8 processes is printed beside it.
 //!
 //! A second table compares estimators on the same samples: each takes one ratio from a process, and
 //! all are averaged over processes alike. Each is judged by its own long-run value.
@@ -26,7 +26,7 @@ use latency::{
 use model_zoo::ZooConfig;
 
 const RUNS: usize = 30;
-/// Processes of the long-run value after each round of conditions.
+/// Processes of the long-run value in each round of conditions.
 const QUIET: u32 = 8;
 /// Effort of `graphprune measure` by default.
 const EFFORT: f64 = 4.0;
@@ -36,9 +36,9 @@ const STREAM: usize = 256 << 20;
 /// What else the machine does.
 const CONDITIONS: [(&str, &[&str]); 4] = [
     ("quiet", &[]),
+    ("memory", &["stream"]),
     ("loop", &["spin"]),
     ("loops", &["spin", "spin"]),
-    ("memory", &["stream"]),
 ];
 
 /// Programs that run beside the measurements until this is dropped.
@@ -252,6 +252,8 @@ enum Claim {
 struct Run {
     claim: Claim,
     intervals: Vec<Option<Interval>>,
+    /// The reference's time, ns.
+    reference_ns: f64,
     seconds: f64,
     processes: usize,
 }
@@ -277,6 +279,7 @@ impl Run {
         Self {
             seconds: clock.elapsed().as_secs_f64(),
             processes: candidate.processes.len(),
+            reference_ns: measured.0[1].median_ns,
             claim,
             intervals,
         }
@@ -307,11 +310,12 @@ impl Series {
         (held.count(), valid)
     }
 
-    fn report(&self, pair: &Pair, truth: f64) {
+    fn report(&self, pair: &Pair, truth: f64, best_ns: f64) {
         let (held, valid) = self.held(0, truth);
+        let slower = self.runs.iter().map(|run| run.reference_ns / best_ns);
         let claims = |claim| self.runs.iter().filter(|run| run.claim == claim).count();
         println!(
-            "| {} | {} | {truth:.4} | {held} of {} | {} | {} | {:.4} | ±{:.2} % | {:.1} | {:.1} s |",
+            "| {} | {} | {truth:.4} | {held} of {} | {} | {} | {:.4} | ±{:.2} % | {:.0} to {:.0} % | {:.1} | {:.1} s |",
             pair.name,
             self.condition,
             valid.len(),
@@ -319,6 +323,8 @@ impl Series {
             claims(Claim::Invalid),
             median(valid.iter().map(|i| i.value)),
             median(valid.iter().map(Interval::half_width_rel)) * 100.0,
+            (slower.clone().fold(f64::INFINITY, f64::min) - 1.0) * 100.0,
+            (slower.fold(0.0, f64::max) - 1.0) * 100.0,
             median(self.runs.iter().map(|run| run.processes as f64)),
             median(self.runs.iter().map(|run| run.seconds)),
         );
@@ -370,9 +376,9 @@ fn main() {
         best_ns: BTreeMap::new(),
     };
     println!(
-        "| pair | condition | long-run ratio | held | doubtful | invalid | median ratio | half the interval | processes | time |"
+        "| pair | condition | long-run ratio | held | doubtful | invalid | median ratio | half the interval | reference over its best | processes | time |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let mut comparisons = Vec::new();
     for (_, pair) in (1..)
         .zip(pairs())
@@ -386,21 +392,24 @@ fn main() {
         let mut all: Vec<Series> = conditions.iter().map(of_condition).collect();
         let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); ESTIMATORS.len() + 1];
         for _ in 0..count {
-            for (series, (_, loads)) in all.iter_mut().zip(&conditions) {
+            for (at, (own, (_, loads))) in all.iter_mut().zip(&conditions).enumerate() {
+                // Far from the memory load, after which the machine is another for a while.
+                if at == 1 || conditions.len() == 1 {
+                    for (all, more) in ratios.iter_mut().zip(series(&mut machine, &pair)) {
+                        all.extend(more);
+                    }
+                }
                 let _loads = Loads::start(loads);
-                series.runs.push(Run::of(&mut machine, &pair));
-            }
-            for (all, more) in ratios.iter_mut().zip(series(&mut machine, &pair)) {
-                all.extend(more);
+                own.runs.push(Run::of(&mut machine, &pair));
             }
         }
         let truths: Vec<Interval> = ratios.iter().filter_map(|of| over_processes(of)).collect();
         let truth = truths.first().expect("the quiet machine measures");
         for series in &all {
-            series.report(&pair, truth.value);
+            series.report(&pair, truth.value, machine.best_ns[pair.name]);
         }
         println!(
-            "| {} | long run | {:.4} ({:.4} to {:.4}), {} processes | in Python {} | | | | | | |",
+            "| {} | long run | {:.4} ({:.4} to {:.4}), {} processes | in Python {} | | | | | | | |",
             pair.name,
             truth.value,
             truth.low,

@@ -7,8 +7,8 @@ use super::tensor;
 use crate::proto::{NodeProto, SparseTensorProto};
 use crate::{GraphError, Tensor};
 
-/// How many elements of a dense tensor each stored one may stand for, so that a small file cannot
-/// take much memory.
+/// The most elements of a dense tensor for each stored one, so that a small file cannot take much
+/// memory.
 const SPREAD: usize = 1 << 10;
 
 impl Reader<'_> {
