@@ -79,7 +79,8 @@ impl Held {
     /// Measures a network with its own weights and statistics, together with the other processes.
     ///
     /// # Errors
-    /// Errors of compiling and running the network, as in [`tallied`].
+    /// Errors of compiling and running the network; [`TrainError::Peer`] if another process has
+    /// one, and [`TrainError::Collective`] if a process is gone or silent.
     pub fn score_of(&self, graph: &Graph, runtime: Runtime) -> Result<Score, TrainError> {
         tallied(&*self.task, self.team.as_deref(), |tally| {
             let network = Network::for_task(graph, &*self.task, runtime.options)?;

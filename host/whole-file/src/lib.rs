@@ -1,7 +1,7 @@
 //! Files that are written whole or not at all: under a temporary name beside their place, flushed
 //! to the disk, then renamed.
 //!
-//! - [`write`] and [`write_with`] are for places that a user names. A link leads to the file that
+//! - [`write()`] and [`write_with`] are for places that a user names. A link leads to the file that
 //!   is replaced, whose permissions stay; a device or a pipe is written to, never replaced.
 //! - [`replace`] and [`replace_private`] are for files of the program's own. What has their name is
 //!   replaced, also a link, so that one planted in a shared folder harms nothing.
@@ -45,7 +45,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Writes what `content` writes to a place that a user names.
 ///
 /// # Errors
-/// As [`write`], and those of `content`.
+/// As [`write()`], and those of `content`.
 pub fn write_with(
     path: &Path,
     content: impl FnOnce(&mut File) -> io::Result<()>,
@@ -68,7 +68,7 @@ pub fn write_with(
 /// Writes `bytes` in place of whatever has this name.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     persist(path, None, |out| out.write_all(bytes))
 }
@@ -76,7 +76,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// As [`replace`], a file that only its owner may read.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX).suffix(SUFFIX);
