@@ -7,7 +7,7 @@ use crate::{LatencyError, LatencySource, MeasureRequest};
 /// Share by which a reference may exceed its best known time.
 const SLOWER: f64 = 0.15;
 
-/// Measures. Figures to rely on are measured once more where the reference takes at least 15 %
+/// Measures. Figures to rely on are measured once more where the reference takes more than 15 %
 /// longer than `best_ns`, its best known time on the device. If it still does, the measurements say
 /// so ([`Measurement::reference_excess_rel`]): other work or a lower clock may have changed the
 /// ratios, too. [`Remembering`](crate::Remembering) takes the best time from its store.

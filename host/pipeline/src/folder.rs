@@ -204,9 +204,17 @@ impl RunFolder {
     /// An I/O error naming the path; the old file, if any, is then untouched.
     pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<PathBuf, PipelineError> {
         let path = self.root.join(name);
-        whole_file::replace(&path, bytes).map_err(|e| PipelineError::io(&path, "write", e))?;
+        write_own(&path, bytes)?;
         Ok(path)
     }
+}
+
+/// Writes a file of a run, whole or not at all.
+///
+/// # Errors
+/// An I/O error naming the path.
+pub(crate) fn write_own(path: &Path, bytes: &[u8]) -> Result<(), PipelineError> {
+    whole_file::replace(path, bytes).map_err(|e| PipelineError::io(path, "write", e))
 }
 
 /// Writes a file that the user names, whole or not at all.

@@ -190,11 +190,14 @@ fn measure(what: &MeasureFiles<'_>, models: Vec<Model>) -> Result<MeasuredOn, Pi
 /// The user's store, where measurements of files are recorded; `None` where there is none that can
 /// be written.
 fn recorded() -> Option<Store> {
-    let path = user_store().ok()??;
-    let opened = Store::open(&path);
-    opened
-        .inspect_err(|error| tracing::warn!(%error, "the measurements are not recorded"))
-        .ok()
+    let open = || -> Result<Option<Store>, PipelineError> {
+        let path = user_store()?;
+        Ok(path.map(|path| Store::open(&path)).transpose()?)
+    };
+    open().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the measurements are not recorded");
+        None
+    })
 }
 
 /// The windows of a measurement: as many as an interval of their median needs.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, LatencyBudget, RunConfig, StorePlace};
 use crate::error::PipelineError;
-use crate::folder::{CONFIG_FILE, ORIGINAL, RECORDS_FILE, write_named};
+use crate::folder::{CONFIG_FILE, ORIGINAL, RECORDS_FILE, write_own};
 use crate::progress::{Reporter, StopFlag};
 use crate::records::Records;
 use crate::run::{Run, Stage};
@@ -235,7 +235,7 @@ impl RunSet {
         let json = serde_json::to_vec_pretty(stored).map_err(|e| PipelineError::BadRecord {
             reason: e.to_string(),
         })?;
-        write_named(&self.root.join(SET_FILE), &json)
+        write_own(&self.root.join(SET_FILE), &json)
     }
 }
 

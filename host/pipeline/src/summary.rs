@@ -19,7 +19,7 @@ use crate::config::TaskKind;
 use crate::data::data_doubts;
 use crate::error::PipelineError;
 use crate::evidence::{device_warnings, evidence, newest};
-use crate::folder::{CONFIG_FILE, REPORT_DATA, write_named};
+use crate::folder::{CONFIG_FILE, REPORT_DATA, write_own};
 use crate::for_board::StandIn;
 use crate::news::DEVICE_NEWS;
 use crate::prepare::Prepared;
@@ -375,7 +375,7 @@ pub fn rewrite_report(root: &Path) -> Result<(ReportData, PathBuf), PipelineErro
             reason: e.to_string(),
         })?;
     let html = root.join("report.html");
-    write_named(&html, report::render(&data).as_bytes())?;
+    write_own(&html, report::render(&data).as_bytes())?;
     Ok((data, html))
 }
 

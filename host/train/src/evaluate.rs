@@ -92,8 +92,8 @@ impl Evaluator {
         Self::for_team(prunable, data, task, config, (runtime, None))
     }
 
-    /// As [`Evaluator::for_task`], of which each process of a team reads its part of the search
-    /// split. A measurement then takes all of them: the others measure the same network by
+    /// As [`Evaluator::for_task`]. Each process of a team reads its own part of the search split. A
+    /// measurement then takes all processes: the others measure the same network by
     /// [`Held::score_of`].
     ///
     /// # Errors

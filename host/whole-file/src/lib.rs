@@ -32,8 +32,6 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
 /// Writes `bytes` to a place that a user names.
 ///
 /// # Errors
@@ -54,12 +52,12 @@ pub fn write_with(
     match fs::metadata(path) {
         Ok(there) if there.is_file() => {
             let path = fs::canonicalize(path)?;
-            persist(&path, Some(there.permissions()), content)
+            persist(&path, Mode::Kept(there.permissions()), content)
         }
         Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(_) => content(&mut OpenOptions::new().write(true).open(path)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            persist(&end_of_links(path)?, None, content)
+            persist(&end_of_links(path)?, Mode::New, content)
         }
         Err(error) => Err(error),
     }
@@ -70,7 +68,7 @@ pub fn write_with(
 /// # Errors
 /// As [`write()`].
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    persist(path, None, |out| out.write_all(bytes))
+    persist(path, Mode::New, |out| out.write_all(bytes))
 }
 
 /// As [`replace`], a file that only its owner may read.
@@ -78,14 +76,19 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`write()`].
 pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX).suffix(SUFFIX);
-    let file = builder.tempfile_in(folder_of(path)?)?;
-    finish(file, path, |out| out.write_all(bytes))
+    persist(path, Mode::Private, |out| out.write_all(bytes))
 }
 
-const PREFIX: &str = ".writing-";
-const SUFFIX: &str = ".tmp";
+/// The permissions of a file.
+enum Mode {
+    /// Those of any new file: the user's umask decides.
+    New,
+    /// Its owner's only.
+    Private,
+    /// Those of the file that it replaces.
+    Kept(Permissions),
+}
+
 /// Links that may lead to one another, as on Linux.
 const LINKS: usize = 40;
 
@@ -112,34 +115,28 @@ fn folder_of(path: &Path) -> io::Result<&Path> {
     Err(io::Error::new(io::ErrorKind::NotFound, missing))
 }
 
-/// Writes beside `path`, and renames. Without permissions, they are those of any new file: the
-/// user's umask decides.
+/// Writes beside `path`, flushes, and renames.
 fn persist(
     path: &Path,
-    permissions: Option<Permissions>,
+    mode: Mode,
     content: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
+    let folder = folder_of(path)?;
     let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX).suffix(SUFFIX);
+    builder.prefix(".writing-").suffix(".tmp");
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(folder_of(path)?)?;
-    if let Some(permissions) = permissions {
+    if !matches!(mode, Mode::Private) {
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder)?;
+    if let Mode::Kept(permissions) = mode {
         file.as_file().set_permissions(permissions)?;
     }
-    finish(file, path, content)
-}
-
-fn finish(
-    mut file: NamedTempFile,
-    path: &Path,
-    content: impl FnOnce(&mut File) -> io::Result<()>,
-) -> io::Result<()> {
     content(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     // The rename must survive a power failure, too. Not every file system lets a folder be opened.
-    if let Ok(folder) = folder_of(path).and_then(File::open) {
+    if let Ok(folder) = File::open(folder) {
         folder.sync_all()?;
     }
     Ok(())

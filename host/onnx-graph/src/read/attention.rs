@@ -322,8 +322,8 @@ impl Reader<'_> {
         self.graph.constant(id).map(Tensor::dims)
     }
 
-    /// The heads of an attention over given queries, keys and values, of which the node states
-    /// `queries` and `keys`. Values have as many as keys.
+    /// The heads of an attention over given queries, keys and values. The node states how many
+    /// `queries` and `keys` have; values have as many as keys.
     fn heads(&self, node: &NodeProto, (queries, keys): (i64, i64)) -> Option<Heads> {
         let sizes = [0, 1, 2].map(|i| self.sizes(node, i));
         let [Some(query), Some(key), Some(value)] = sizes else {
