@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use agent_protocol::PluggedProbe;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use probe_rs::probe::list::{Accessibility, Lister, ProbeListItem};
 use probe_rs::probe::{DebugProbeSelector, Probe, WireProtocol};
 
@@ -28,7 +30,7 @@ pub struct Opened {
     /// The version of its firmware, if the driver has logged it.
     pub firmware: Option<String>,
     /// Held as long as the probe is used.
-    pub lock: File,
+    pub lock: Flock<File>,
 }
 
 /// Lists the probes on USB, those that this user may not open included.
@@ -126,7 +128,7 @@ fn selector(address: &str) -> Result<DebugProbeSelector, BoardFault> {
 }
 
 /// Takes the lock of a probe: two agents that measured on one board would disturb each other.
-fn lock(address: &str, folder: &Path) -> Result<File, BoardFault> {
+fn lock(address: &str, folder: &Path) -> Result<Flock<File>, BoardFault> {
     let name: String = address
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
@@ -137,11 +139,10 @@ fn lock(address: &str, folder: &Path) -> Result<File, BoardFault> {
         detail: format!("its lock {}: {error}", path.display()),
     };
     let file = File::create(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(BoardFault::InUse(address.to_owned())),
-        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
-    }
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        Errno::EWOULDBLOCK => BoardFault::InUse(address.to_owned()),
+        error => failed(error.into()),
+    })
 }
 
 /// Connects once and asks for the probe's name. The driver waits without limit for a silent probe,

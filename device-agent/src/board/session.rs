@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use agent_protocol::{BoardInfo, BoardSpec, FirmwarePlace};
 use board_plan::FIRMWARE_CODE_IN_RAM_BYTES;
+use nix::fcntl::Flock;
 use probe_rs::rtt::Rtt;
 use probe_rs::{MemoryInterface as _, Session};
 
@@ -43,7 +44,7 @@ pub struct Board {
     rtt: Rtt,
     info: BoardInfo,
     counter: Counter,
-    _lock: File,
+    _lock: Flock<File>,
 }
 
 /// The counts of one run.
@@ -64,7 +65,7 @@ pub struct Attached {
     chip_id: Option<String>,
     probe: String,
     probe_firmware: Option<String>,
-    lock: File,
+    lock: Flock<File>,
 }
 
 impl Attached {

@@ -45,7 +45,15 @@ pub struct RunFolder {
     root: PathBuf,
     /// Whether this process made the folder.
     created: bool,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for RunFolder {
+    /// Releases the lock. Closing the file is not enough: a child process that another thread is
+    /// just starting shares it until its `exec`.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl RunFolder {
@@ -167,7 +175,7 @@ impl RunFolder {
             Ok(()) => Ok(Self {
                 root: root.to_owned(),
                 created,
-                _lock: lock,
+                lock,
             }),
             Err(TryLockError::WouldBlock) => Err(PipelineError::FolderInUse {
                 path: root.to_owned(),
@@ -239,6 +247,16 @@ mod tests {
         ));
         drop(first);
         RunFolder::create(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_free_at_once_although_a_child_process_still_shares_the_file_of_its_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(dir.path()).unwrap();
+        let shared = folder.lock.try_clone().unwrap();
+        drop(folder);
+        RunFolder::create(dir.path()).unwrap();
+        drop(shared);
     }
 
     #[test]
