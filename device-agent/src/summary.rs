@@ -23,6 +23,9 @@ const CLOCK_JUMP_NS: i128 = 1_000_000_000;
 const PACE_NOTED_REL: f64 = 0.1;
 /// Share of the sampling spent waiting for a core that is noted.
 const CONTENTION_NOTED: f64 = 0.02;
+/// Cores that other programs keep busy, on average, that are noted.
+const OTHERS_NOTED: f64 = 0.2;
+
 /// The device around one pass.
 pub struct Surroundings {
     /// Before it.
@@ -56,7 +59,8 @@ pub fn measurements(
             samples.series.len()
         ));
     }
-    let mut notes = notes(around, samples.cpu_ns);
+    let others_cores = others_cores(around, samples.cpu_ns);
+    let mut notes = notes(around, others_cores);
     notes.extend(samples.notes);
     notes.extend(conditions::notes(&job.conditions, &around.before));
     let sentinel: Option<Sentinel> = samples.sentinel.map(Into::into);
@@ -86,6 +90,7 @@ pub fn measurements(
         notes,
         sentinel,
         contention,
+        others_cores,
     };
     let mut series = samples.series.into_iter();
     let reference = job
@@ -122,6 +127,7 @@ struct Pass<'a> {
     notes: Vec<String>,
     sentinel: Option<Sentinel>,
     contention: Option<Contention>,
+    others_cores: Option<f64>,
 }
 
 impl Pass<'_> {
@@ -190,6 +196,7 @@ impl Pass<'_> {
             contention: self.contention,
             processes: Vec::new(),
             reference_excess_rel: None,
+            others_cores: self.others_cores,
         })
     }
 
@@ -280,8 +287,17 @@ fn contention_note(contention: Contention) -> Option<String> {
     })
 }
 
+/// Returns how many cores other programs kept busy, on average; `None` where the system does not
+/// count it.
+fn others_cores(around: &Surroundings, worker_cpu_ns: u64) -> Option<f64> {
+    let busy = around.after.cpu_busy_ns?;
+    let others = busy.saturating_sub(around.before.cpu_busy_ns?);
+    let elapsed = around.elapsed.as_nanos().max(1) as f64;
+    Some(others.saturating_sub(worker_cpu_ns) as f64 / elapsed)
+}
+
 /// Returns notes on the machine.
-fn notes(around: &Surroundings, worker_cpu_ns: u64) -> Vec<String> {
+fn notes(around: &Surroundings, others_cores: Option<f64>) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(pace::throttling(&around.before, &around.after));
     let ahead = around.clock_ahead_ns();
@@ -293,18 +309,14 @@ fn notes(around: &Surroundings, worker_cpu_ns: u64) -> Vec<String> {
     }
     let (before, after) = (&around.before, &around.after);
     let elapsed = around.elapsed.as_nanos().max(1) as f64;
-    let share = |ns: u64| ns as f64 / elapsed;
-    if let (Some(from), Some(to)) = (before.cpu_busy_ns, after.cpu_busy_ns) {
-        let others = share(to.saturating_sub(from).saturating_sub(worker_cpu_ns));
-        if others > 0.2 {
-            notes.push(format!(
-                "other processes kept {others:.1} of {} cores busy",
-                after.cores.len()
-            ));
-        }
+    if let Some(others) = others_cores.filter(|others| *others > OTHERS_NOTED) {
+        notes.push(format!(
+            "other processes kept {others:.1} of {} cores busy",
+            after.cores.len()
+        ));
     }
     if let (Some(from), Some(to)) = (before.cpu_steal_ns, after.cpu_steal_ns) {
-        let stolen = share(to.saturating_sub(from));
+        let stolen = to.saturating_sub(from) as f64 / elapsed;
         if stolen > 0.02 {
             notes.push(format!(
                 "the hypervisor withheld {:.0} % of a core",

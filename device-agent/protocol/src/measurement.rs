@@ -27,6 +27,9 @@ pub struct ProcessFigures {
     pub sentinel: Option<Sentinel>,
     /// How long it waited for a core.
     pub contention: Option<Contention>,
+    /// Cores that other programs kept busy around its samples, on average.
+    #[serde(default)]
+    pub others_cores: Option<f64>,
 }
 
 impl TryFrom<wire::ProcessFigures> for ProcessFigures {
@@ -52,8 +55,15 @@ impl TryFrom<wire::ProcessFigures> for ProcessFigures {
             ratio: m.ratio.map(|ratio| amount(M, "ratio", ratio)).transpose()?,
             sentinel: m.sentinel.map(Into::into),
             contention: m.contention.map(Into::into),
+            others_cores: cores(M, m.others_cores)?,
         })
     }
+}
+
+/// Checks a number of cores.
+fn cores(message: &'static str, cores: Option<f64>) -> Result<Option<f64>, ProtocolError> {
+    let cores = cores.map(|cores| amount(message, "others_cores", cores));
+    cores.transpose()
 }
 
 impl From<ProcessFigures> for wire::ProcessFigures {
@@ -65,6 +75,7 @@ impl From<ProcessFigures> for wire::ProcessFigures {
             ratio: figures.ratio,
             sentinel: figures.sentinel.map(Into::into),
             contention: figures.contention.map(Into::into),
+            others_cores: figures.others_cores,
         }
     }
 }
@@ -151,6 +162,10 @@ pub struct Measurement {
     /// is so much that the ratio may be another on a quiet device.
     #[serde(default)]
     pub reference_excess_rel: Option<f64>,
+    /// Cores that other programs kept busy around the samples, on average; over several processes
+    /// the mean. `None` where the system does not report it.
+    #[serde(default)]
+    pub others_cores: Option<f64>,
 }
 
 impl Measurement {
@@ -278,6 +293,7 @@ impl TryFrom<wire::Measurement> for Measurement {
                 .reference_excess_rel
                 .map(|excess| amount(M, "reference_excess_rel", excess))
                 .transpose()?,
+            others_cores: cores(M, m.others_cores)?,
         })
     }
 }
@@ -322,6 +338,7 @@ impl From<Measurement> for wire::Measurement {
             contention: m.contention.map(Into::into),
             processes: m.processes.into_iter().map(Into::into).collect(),
             reference_excess_rel: m.reference_excess_rel,
+            others_cores: m.others_cores,
         }
     }
 }
@@ -396,6 +413,7 @@ mod tests {
                 elapsed_ns: 20,
             }),
             reference_excess_rel: Some(0.2),
+            others_cores: Some(0.5),
             processes: vec![ProcessFigures {
                 samples: 3,
                 block_runs: 1,
@@ -403,6 +421,7 @@ mod tests {
                 ratio: Some(0.7),
                 sentinel: None,
                 contention: None,
+                others_cores: Some(0.25),
             }],
         }
     }

@@ -129,6 +129,32 @@ fn a_verdict_names_its_reason() {
 }
 
 #[test]
+fn cores_that_others_keep_busy_leave_out_the_worker_and_are_unknown_where_nothing_is_counted() {
+    let check = |busy_ns: [Option<u64>; 2], worker_ns: u64, cores: Option<f64>| {
+        let [before, after] = busy_ns.map(|cpu_busy_ns| DeviceState {
+            cpu_busy_ns,
+            ..DeviceState::default()
+        });
+        let around = Surroundings {
+            before,
+            after,
+            elapsed: Duration::from_nanos(1000),
+        };
+        let samples = wire::WorkerSamples {
+            series: vec![series(vec![1000; 20], true)],
+            cpu_ns: worker_ns,
+            ..Default::default()
+        };
+        let all = measurements(&job(false), samples, &around).unwrap();
+        assert_eq!(all[0].others_cores, cores);
+    };
+    check([Some(500), Some(2500)], 900, Some(1.1));
+    check([Some(500), Some(1200)], 900, Some(0.0));
+    check([Some(500), None], 900, None);
+    check([None, Some(500)], 900, None);
+}
+
+#[test]
 fn samples_that_do_not_fit_the_job_are_refused() {
     let samples = |series| wire::WorkerSamples {
         series,

@@ -66,6 +66,7 @@ fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Meas
         sentinel: None,
         contention: None,
         reference_excess_rel: None,
+        others_cores: None,
         processes: Vec::new(),
     }
 }

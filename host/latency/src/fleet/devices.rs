@@ -53,6 +53,7 @@ use crate::{LatencyError, LatencySource};
 /// #         },
 /// #         verdict: Verdict::Valid, notes: vec![], taken_unix_ns: 0, load_ns: 0,
 /// #         sentinel: None, contention: None, processes: vec![], reference_excess_rel: None,
+/// #         others_cores: None,
 /// #     }
 /// # }
 /// # fn main() -> Result<(), LatencyError> {

@@ -195,6 +195,8 @@ impl Figures {
                 after_ns: all.last()?.after_ns,
             })
         });
+        let others: Option<Vec<f64>> = used.iter().map(|m| m.others_cores).collect();
+        let others_cores = others.map(|all| all.iter().sum::<f64>() / all.len() as f64);
         let loads: Vec<f64> = used.iter().map(|m| m.load_ns as f64).collect();
         Measurement {
             median_ns: self.time.value,
@@ -219,6 +221,7 @@ impl Figures {
             load_ns: stats::median(&loads).unwrap_or(0.0) as u64,
             sentinel,
             contention: None,
+            others_cores,
             processes: used.iter().map(|m| process(m, most)).collect(),
             ..first.clone()
         }
@@ -233,5 +236,6 @@ fn process(m: &Measurement, most: usize) -> ProcessFigures {
         ratio: m.ratio.map(|ratio| ratio.interval.value),
         sentinel: m.sentinel,
         contention: m.contention,
+        others_cores: m.others_cores,
     }
 }

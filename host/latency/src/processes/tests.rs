@@ -53,6 +53,7 @@ fn measurement(name: &str, median_ns: f64, ratio: Option<f64>) -> Measurement {
         sentinel: None,
         contention: None,
         reference_excess_rel: None,
+        others_cores: None,
         processes: Vec::new(),
     }
 }
@@ -147,6 +148,20 @@ fn eight_processes_that_agree_are_enough_and_alternate_their_order() {
     assert!(pruned.is_valid() && original.is_valid());
     let times = pruned.ci95_ns;
     assert!(times.0 < pruned.median_ns && pruned.median_ns < times.1);
+}
+
+#[test]
+fn the_cores_that_others_keep_busy_are_the_mean_over_processes() {
+    let (results, _) = run(|i| {
+        let mut answer = pair(0.5 + 0.001 * ((5 * i) % 8) as f64);
+        for m in &mut answer {
+            m.others_cores = Some(if i == 0 { 1.0 } else { 0.2 });
+        }
+        answer
+    });
+    assert_eq!(results[1].processes[0].others_cores, Some(1.0));
+    let mean = results[1].others_cores.unwrap();
+    assert!((mean - 0.3).abs() < 1e-9, "{mean}");
 }
 
 #[test]

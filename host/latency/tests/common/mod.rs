@@ -53,6 +53,7 @@ pub fn measurement(model: &Model, reference: Option<&Model>, full: bool) -> Meas
         sentinel: None,
         contention: None,
         reference_excess_rel: None,
+        others_cores: None,
         processes: Vec::new(),
     }
 }
@@ -75,6 +76,8 @@ pub struct Counting {
     pub invalid: bool,
     /// Times of the reference in the coming requests, ns; 2 afterwards.
     pub reference_ns: VecDeque<f64>,
+    /// Cores that other programs keep busy.
+    pub others_cores: Option<f64>,
 }
 
 impl LatencySource for Counting {
@@ -94,6 +97,7 @@ impl LatencySource for Counting {
         let reference_ns = self.reference_ns.pop_front().unwrap_or(2.0);
         let reference = request.reference.iter().map(|model| Measurement {
             median_ns: reference_ns,
+            others_cores: self.others_cores,
             ..measurement(model, None, full)
         });
         let mut all: Vec<Measurement> = candidates.chain(reference).collect();

@@ -89,6 +89,38 @@ fn a_reference_that_is_slow_is_measured_once_more_and_then_noted() {
 }
 
 #[test]
+fn beside_other_programs_a_reference_that_is_a_little_slow_is_measured_once_more_and_then_noted() {
+    let check = |others_cores, reference_ns: &[f64], requests: usize, note: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("m.sqlite")).unwrap();
+        let mut source = Remembering::new(Counting::default(), store).unwrap();
+        source.measure(&request(&["first"]).thorough(1.0)).unwrap();
+        let counting = source.source_mut();
+        counting.others_cores = others_cores;
+        counting.reference_ns = reference_ns.iter().copied().collect();
+        let all = source.measure(&request(&["second"]).thorough(1.0)).unwrap();
+        let case = format!("{others_cores:?} {reference_ns:?}");
+        assert_eq!(source.source_mut().requests.len(), 1 + requests, "{case}");
+        assert_eq!(
+            all[0].reference_excess_rel.is_some(),
+            !note.is_empty(),
+            "{case}"
+        );
+        assert!(
+            all[0].notes.join("; ").contains(note),
+            "{case}: {:?}",
+            all[0].notes
+        );
+    };
+    let note = "10 % longer than the best known on this device (0.000 ms), while other programs kept 1.0 cores busy";
+    check(Some(1.0), &[2.2, 2.2], 2, note);
+    check(Some(1.0), &[2.2, 2.02], 2, "");
+    check(Some(1.0), &[2.02], 1, "");
+    check(Some(0.3), &[2.2], 1, "");
+    check(None, &[2.2], 1, "");
+}
+
+#[test]
 fn an_invalid_measurement_is_kept_but_never_returned() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("m.sqlite")).unwrap();

@@ -52,6 +52,7 @@ const ALLOWED: &[Row] = &[
     ("report", &["agent-protocol"]),
     ("weight-codec", &[]),
     ("whole-file", &[]),
+    ("advisories", &[]),
     ("int8-engine", &[]),
     ("board-plan", &["onnx-graph", "int8-engine"]),
     (
@@ -114,7 +115,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("clap_complete", BINARIES),
     ("anyhow", BINARIES),
 ];
-const BINARIES: &[&str] = &["graphprune", "graphprune-agent", "xtask"];
+const BINARIES: &[&str] = &["advisories", "graphprune", "graphprune-agent", "xtask"];
 
 /// The package of whole-pipeline tests may use all libraries.
 const TESTS: &str = "graphprune-tests";

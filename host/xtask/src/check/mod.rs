@@ -1,5 +1,6 @@
 //! `cargo xtask check`: rules of the design that no compiler enforces.
 
+mod advisories;
 mod architecture;
 mod claims;
 mod dependencies;
@@ -39,6 +40,7 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         &files,
     )?);
     violations.extend(supply::violations(checkout)?);
+    violations.extend(advisories::violations(checkout)?);
     violations.extend(map::violations(checkout, &packages, options.write)?);
     violations.extend(format::violations(checkout, &files)?);
     violations.extend(claims::violations(checkout.root(), &files)?);

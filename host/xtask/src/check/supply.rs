@@ -1,15 +1,13 @@
 //! Licences and duplicate versions of the dependencies, by the rules in `.cargo/deny.toml`.
 //!
-//! cargo-deny uses the same file and checks more, but takes long to build. So the two rules that
-//! need only the lock file are always checked, and cargo-deny runs if it is installed.
+//! cargo-deny reads the same file and checks more, but takes long to build. So the two rules that
+//! need only the lock file are checked here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::output::say;
 use crate::shell::{self, Checkout};
 
 const RULES: &str = ".cargo/deny.toml";
@@ -71,26 +69,7 @@ pub fn violations(checkout: &Checkout) -> Result<Vec<String>> {
     metadata.args(["metadata", "--format-version=1"]);
     let metadata: Metadata = serde_json::from_str(&shell::output(&mut metadata)?)
         .context("cannot parse the output of cargo metadata")?;
-    let mut violations = judge(&metadata.packages, &rules)?;
-    if deny_is_installed() {
-        let mut deny = checkout.cargo();
-        deny.args(["deny", "check", "--config", RULES]);
-        if let Err(error) = shell::run(&mut deny) {
-            violations.push(format!("{error:#}"));
-        }
-    } else {
-        say!(
-            "advisories are not checked: cargo-deny is not installed (`cargo install --locked cargo-deny`)"
-        );
-    }
-    Ok(violations)
-}
-
-fn deny_is_installed() -> bool {
-    Command::new("cargo-deny")
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success())
+    judge(&metadata.packages, &rules)
 }
 
 fn judge(packages: &[Locked], rules: &Rules) -> Result<Vec<String>> {
