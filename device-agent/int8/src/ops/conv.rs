@@ -1,5 +1,6 @@
 //! A convolution that sums over channels; a matrix product is one over a single pixel.
 
+use core::mem::take;
 use core::ops::Range;
 
 use super::common::{
@@ -8,7 +9,7 @@ use super::common::{
 };
 use super::window::Window;
 use crate::bounds::Bounds;
-use crate::kernels::{Columns, Factors, Rows, Writer};
+use crate::kernels::{Columns, Factors, Rows};
 use crate::requant::{Clamp, Requant};
 use crate::tensor::{Element, Region, Tensor};
 use crate::wire::record;
@@ -47,6 +48,13 @@ record! {
 /// Pixels whose columns are gathered at a time.
 pub(super) const PIXELS: usize = 2;
 
+/// The most entries of a short column: that of a 3x3 window over three channels.
+const SHORT: u32 = 28;
+/// The most bytes of weights that are kept as halfwords.
+const EXTENDED: u32 = 4096;
+/// The least pixels for which weights are kept as halfwords.
+const MANY: usize = 16;
+
 impl Conv {
     fn per_group(&self, tensor: &Tensor) -> u32 {
         u32::from(tensor.channels) / u32::from(self.groups).max(1)
@@ -77,10 +85,24 @@ impl Conv {
     }
 
     /// Bytes of arena that the kernels gather columns in: two columns of halfwords, and one of
-    /// bytes.
+    /// bytes. Behind them, the weights as halfwords where they are worth it.
     #[must_use]
     pub fn scratch_bytes(&self) -> Option<u32> {
-        self.column()?.checked_mul(5)
+        self.column()?
+            .checked_mul(5)?
+            .checked_add(self.extended_bytes()?)
+    }
+
+    /// Bytes of the weights as halfwords, with biases and multipliers; none where to extend them
+    /// for each two pixels costs little beside the sums, or the layer has few pixels.
+    fn extended_bytes(&self) -> Option<u32> {
+        let column = self.column()?;
+        let bytes = (16 + 4 * column.min(SHORT)) * self.blocks();
+        let [height, width, _] = self.output.dims();
+        let is_short = column <= SHORT && self.window.positions() > 1 && self.groups == 1;
+        let is_plain = self.output.element == Element::I8 && !self.requant.exact;
+        let is_worth = is_short && is_plain && height * width >= MANY && bytes <= EXTENDED;
+        Some(if is_worth { bytes } else { 0 })
     }
 
     /// Blocks of two outputs in a group.
@@ -167,6 +189,16 @@ impl Runs {
         }
     }
 
+    /// The pixels of a row of `width` from a pixel on whose windows lie within the image; an even
+    /// number.
+    #[inline(always)]
+    fn side_by_side(&self, [row, column]: [usize; 2], width: usize) -> usize {
+        match self.are_within([row, column]) {
+            true => (self.within[1].end.min(width) - column) / PIXELS * PIXELS,
+            false => 0,
+        }
+    }
+
     /// Whether the window of an output pixel lies within the image.
     #[inline(always)]
     fn are_within(&self, [row, column]: [usize; 2]) -> bool {
@@ -186,13 +218,13 @@ impl Conv {
         let rounding = (self.output.element == Element::I8)
             .then(|| self.requant.rounding(self.output.zero_point, self.clamp));
         let scales = scales.as_chunks::<4>().0.as_chunks::<2>().0;
-        let mut columns = Columns::new(scratch, column as usize);
         let factors = Factors {
             packed,
             scales: scales.as_chunks::<2>().0,
             outputs: self.per_group(&self.output) as usize,
             rounding,
         };
+        let mut columns = Columns::new(scratch, column as usize, factors);
         if self.is_product() {
             let entries = self.per_group(&self.input) as usize;
             let from = from.get(..entries).ok_or(Failed)?;
@@ -253,17 +285,34 @@ impl Gathering<'_> {
         let pixel = usize::from(output.channels) * element;
         let outputs = first * element..(first + factors.outputs) * element;
         let (mut row, mut column) = (0, 0);
-        for pair in to.chunks_mut((PIXELS * pixel).max(1)) {
+        let mut rest = to;
+        while !rest.is_empty() {
+            if let Some(runs) = &self.runs
+                && columns.have_side_by_side(runs.rows)
+                && let pixels @ 1.. = runs.side_by_side([row, column], width)
+                && let Some(now) = rest.get_mut(..pixels * pixel)
+                && columns.side_by_side(self.rows(runs, [row, column]), runs.steps[1], now)
+            {
+                rest = &mut take(&mut rest)[pixels * pixel..];
+                column += pixels;
+                if column == width {
+                    (row, column) = (row + 1, 0);
+                }
+                continue;
+            }
+            let len = rest.len().min(PIXELS * pixel);
+            let (pair, later) = take(&mut rest).split_at_mut(len);
+            rest = later;
             for slot in 0..pair.len() / pixel {
                 match &self.runs {
-                    None => self.gather([row, column], columns.writer(slot, self.is_whole())),
+                    None => self.gather([row, column], columns, slot),
                     Some(runs) if runs.are_within([row, column]) => {
                         let rows = self.rows(runs, [row, column]);
                         if !columns.whole(slot, rows) {
                             columns.rows(slot, rows);
                         }
                     }
-                    Some(runs) => columns.rows(slot, self.rows_at_edge(runs, [row, column])),
+                    Some(runs) => self.gather_at_edge(runs, [row, column], columns, slot),
                 }
                 column += 1;
                 if column == width {
@@ -302,9 +351,17 @@ impl Gathering<'_> {
         }
     }
 
-    /// As [`Gathering::rows`], of a window that covers some of the padding.
-    #[inline(never)]
-    fn rows_at_edge(&self, runs: &Runs, [row, column]: [usize; 2]) -> Rows<'_> {
+    /// Gathers the column of an output pixel whose window covers some of the padding. Beside the
+    /// vector extension's short loops a call would be a hundredth of the instructions.
+    #[cfg_attr(dsp, inline(never))]
+    #[cfg_attr(not(dsp), inline(always))]
+    fn gather_at_edge(
+        &self,
+        runs: &Runs,
+        [row, column]: [usize; 2],
+        columns: &mut Columns<'_>,
+        slot: usize,
+    ) {
         let (window, [height, width, channels]) = (&self.conv.window, self.conv.input.dims());
         let (down, beside) = (
             window.inside(0, row, height),
@@ -315,7 +372,7 @@ impl Gathering<'_> {
         let start = row * runs.steps[0] + column * runs.steps[1] + down.start * step;
         let start = start + beside.start * channels;
         let start = start.wrapping_sub(runs.before);
-        Rows {
+        let rows = Rows {
             bytes: self.from.get(start..).unwrap_or_default(),
             count: down.len(),
             len: beside.len() * channels,
@@ -323,11 +380,14 @@ impl Gathering<'_> {
             ahead: down.start * pitch + beside.start * channels,
             pitch,
             padding: Some((self.conv.input.zero_point as u8, count * pitch)),
-        }
+        };
+        columns.rows(slot, rows);
     }
 
     /// Gathers the column of an output pixel by positions.
-    fn gather(&self, [row, column]: [usize; 2], mut to: Writer<'_>) {
+    #[inline(never)]
+    fn gather(&self, [row, column]: [usize; 2], columns: &mut Columns<'_>, slot: usize) {
+        let mut to = columns.writer(slot, self.is_whole());
         let window = &self.conv.window;
         let [height, width, channels] = self.conv.input.dims();
         let (first, count) = self.channels;

@@ -178,6 +178,14 @@ fn edges() -> Vec<Lowered> {
         all.push(layer(3, [channels, channels], 3, channels));
     }
     all.extend([layer(3, [8, 12], 5, 2), layer(3, [9, 15], 5, 3)]);
+    // Short columns, whose weights are extended once: pixels that come in pairs or do not, outputs
+    // likewise, and more of them than are extended.
+    for outputs in [1, 2, 3, 16, 17, 64, 66] {
+        all.extend([8, 9].map(|side| layer(3, [3, outputs], side, 1)));
+    }
+    for (kernel, inputs) in [(3, 2), (5, 1), (2, 7), (1, 3)] {
+        all.push(layer(kernel, [inputs, 7], 6, 1));
+    }
     // Windows that lie within the image, with rows of few bytes, and of no whole words.
     for (kernel, inputs) in [(3, 1), (3, 3), (5, 1), (5, 4), (7, 3)] {
         all.push(layer(kernel, [inputs, 6], 11, 1));
