@@ -92,7 +92,7 @@ impl Attached {
             spec: spec.clone(),
             chip,
             probe: opened.name,
-            probe_firmware: opened.firmware.or(logged),
+            probe_firmware: opened.firmware.or(logged).or(opened.release),
             lock: opened.lock,
         })
     }
@@ -178,6 +178,21 @@ impl Board {
         clock::check(measured, &self.spec.clock)?;
         self.info.measured_hz = Some(measured);
         Ok(())
+    }
+
+    /// Says how many wait states the flash has, where the profile says where the chip states them.
+    pub fn wait_states(&mut self) -> Result<Option<String>, BoardFault> {
+        const DOING: &str = "reading the flash's wait states";
+        let Some(field) = self.spec.clock.wait_states else {
+            return Ok(None);
+        };
+        let value = core(&mut self.session, DOING)?
+            .read_word_32(field.address.into())
+            .map_err(|error| lost(DOING, &error))?;
+        Ok(Some(format!(
+            "the flash has {} wait states",
+            field.of(value)
+        )))
     }
 
     /// Says which of the core's caches are on. A chip's own, of its flash, is part of the clock's

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use instructions::Layer;
 
-use agent_protocol::{BoardClock, BoardSpec, RegisterStep};
+use agent_protocol::{BoardClock, BoardSpec, RegisterField, RegisterStep};
 use graphprune_boards::{Mcu, McuConfig, McuCore};
 
 use board_plan::{FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES, Lowered};
@@ -25,7 +25,7 @@ fn spec(mcu: &Mcu) -> BoardSpec {
         clock: BoardClock {
             hz: 25_000_000,
             tolerance_rel: 0.01,
-            steps: Vec::new(),
+            ..BoardClock::default()
         },
         ..BoardSpec::default()
     }
@@ -281,6 +281,31 @@ fn the_steps_of_a_clock_write_bits_and_wait_for_them() {
         fault.as_ref().is_some_and(|fault| fault.contains(expected)),
         "{fault:?}"
     );
+}
+
+#[test]
+fn the_evidence_states_wait_states_where_the_profile_says_where_they_are() {
+    let mcu = Mcu::start(McuConfig::default()).unwrap();
+    // RAM in place of the flash's control, and where there is no memory.
+    let (at, nowhere) = (0x2007_0000, 0xa000_0000);
+    mcu.write(at, &0x0705_u32.to_le_bytes()).unwrap();
+    let check = |field: Option<(u32, u32)>, expected: Option<&str>| {
+        let mut spec = spec(&mcu);
+        spec.clock.wait_states = field.map(|(address, mask)| RegisterField { address, mask });
+        let mut board = open(&mcu, &spec).unwrap_or_else(|fault| panic!("{field:x?}: {fault}"));
+        let wait_states = board.wait_states().unwrap();
+        assert_eq!(wait_states.as_deref(), expected, "{field:x?}");
+    };
+    check(Some((at, 0xf)), Some("the flash has 5 wait states"));
+    check(Some((at, 0xf00)), Some("the flash has 7 wait states"));
+    check(None, None);
+    let mut spec = spec(&mcu);
+    spec.clock.wait_states = Some(RegisterField {
+        address: nowhere,
+        mask: 1,
+    });
+    let mut board = open(&mcu, &spec).unwrap_or_else(|fault| panic!("{fault}"));
+    assert!(board.wait_states().is_err());
 }
 
 #[test]

@@ -195,6 +195,7 @@ fn sample(
             .to_owned(),
     ];
     notes.push(board.caches()?);
+    notes.extend(board.wait_states()?);
     // A driver for USB starts threads of its own, after which some layers cannot be put in place.
     notes.extend(confinement.notes());
     let mut series = Vec::new();
