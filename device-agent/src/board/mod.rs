@@ -4,8 +4,9 @@
 //! [`usb_release`] the number of its device), attaches ([`attach`]) to the chip ([`chip`]) and
 //! reads its serial number ([`identity`]), moves the firmware to its memory ([`firmware`]), checks
 //! that the network fits ([`layout`]), writes the firmware unless it is there ([`writing`]) and
-//! starts it ([`session`]), sets and verifies the clock ([`clock`]), and lets the firmware run a
-//! network's plan ([`mailbox`] has the commands, [`link`] the core).
+//! starts it ([`session`]), sets and verifies the clock ([`clock`]), states the memory's speed
+//! ([`memory`]), and lets the firmware run a network's plan ([`mailbox`] has the commands, [`link`]
+//! the core).
 //!
 //! Invariants: only this module names probe-rs. A counter that stands still, that is too fast for a
 //! core, or whose clock is not the declared one gives no figure. A fault is one sentence
@@ -22,6 +23,7 @@ mod identity;
 mod layout;
 mod link;
 mod mailbox;
+mod memory;
 mod probe;
 mod probe_log;
 mod session;

@@ -18,7 +18,7 @@ use super::link::{check_running, core, lost};
 use super::mailbox::{ANSWER_WORDS, Answer, Command, Counter, PROTOCOL};
 use super::probe::chain;
 use super::writing::{flash, write_firmware};
-use super::{BoardFault, clock, identity, probe, probe_log};
+use super::{BoardFault, clock, identity, memory, probe, probe_log};
 
 /// How long it may take to answer a command that computes nothing.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -27,11 +27,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(4)];
 /// Rounds of the loop that tells a core from an emulator.
 const PACE_ROUNDS: u32 = 20_000;
-/// Configuration and control, with a bit for either cache (Armv7-M Architecture Reference Manual,
-/// B3.2.8; reserved on cores without caches).
-const CCR: u64 = 0xe000_ed14;
-const CCR_DC: u32 = 1 << 16;
-const CCR_IC: u32 = 1 << 17;
 /// The identity of the core.
 const CPUID: u64 = 0xe000_ed00;
 
@@ -180,34 +175,9 @@ impl Board {
         Ok(())
     }
 
-    /// Says how many wait states the flash has, where the profile says where the chip states them.
-    pub fn wait_states(&mut self) -> Result<Option<String>, BoardFault> {
-        const DOING: &str = "reading the flash's wait states";
-        let Some(field) = self.spec.clock.wait_states else {
-            return Ok(None);
-        };
-        let value = core(&mut self.session, DOING)?
-            .read_word_32(field.address.into())
-            .map_err(|error| lost(DOING, &error))?;
-        Ok(Some(format!(
-            "the flash has {} wait states",
-            field.of(value)
-        )))
-    }
-
-    /// Says which of the core's caches are on. A chip's own, of its flash, is part of the clock's
-    /// steps.
-    pub fn caches(&mut self) -> Result<String, BoardFault> {
-        const DOING: &str = "reading what the core offers";
-        let control = core(&mut self.session, DOING)?
-            .read_word_32(CCR)
-            .map_err(|error| lost(DOING, &error))?;
-        let state = |bit| if control & bit != 0 { "on" } else { "off" };
-        Ok(format!(
-            "the core's instruction cache is {}, its data cache {}",
-            state(CCR_IC),
-            state(CCR_DC)
-        ))
+    /// Says how fast the chip's memory is: its core's caches and its flash's wait states.
+    pub fn memory(&mut self) -> Result<Vec<String>, BoardFault> {
+        memory::in_words(&mut self.session, self.spec.clock.wait_states)
     }
 
     /// Puts a network on the board, where [`Placed::of`] says.

@@ -1,12 +1,12 @@
 //! A convolution that sums over channels; a matrix product is one over a single pixel.
 
 use core::mem::take;
-use core::ops::Range;
 
 use super::common::{
     Failed, Memory, NO_WEIGHTS, NOT_BYTES, OTHER_SHAPE, OUTSIDE, OVERLAP, UNSOUND, all_hold,
     are_apart, are_bytes, weights,
 };
+use super::runs::{PIXELS, Runs};
 use super::window::Window;
 use crate::bounds::Bounds;
 use crate::kernels::{Columns, Factors, Rows};
@@ -44,9 +44,6 @@ record! {
         pub scratch: u32,
     }
 }
-
-/// Pixels whose columns are gathered at a time.
-pub(super) const PIXELS: usize = 2;
 
 /// The most entries of a short column: that of a 3x3 window over three channels.
 const SHORT: u32 = 28;
@@ -161,51 +158,6 @@ struct Gathering<'a> {
     runs: Option<Runs>,
 }
 
-/// The windows of a layer whose rows are runs of bytes.
-#[derive(Clone)]
-struct Runs {
-    /// The rows and columns of the outputs whose windows lie within the image.
-    within: [Range<usize>; 2],
-    /// Bytes of the image from a window to the next below and beside it.
-    steps: [usize; 2],
-    /// Bytes that the first window begins before the image.
-    before: usize,
-    /// Rows of a window, bytes of a row, and bytes of the image from a row to the next.
-    rows: [usize; 3],
-}
-
-impl Runs {
-    fn of(conv: &Conv) -> Self {
-        let (window, [height, width, channels]) = (&conv.window, conv.input.dims());
-        let row = width * channels;
-        let [stride, dilation, pad] =
-            [window.stride, window.dilation, window.pad].map(|of| of.map(usize::from));
-        let kernel = window.kernel.map(usize::from);
-        Self {
-            within: [window.within(0, height), window.within(1, width)],
-            steps: [stride[0] * row, stride[1] * channels],
-            before: pad[0] * row + pad[1] * channels,
-            rows: [kernel[0], kernel[1] * channels, dilation[0] * row],
-        }
-    }
-
-    /// The pixels of a row of `width` from a pixel on whose windows lie within the image; an even
-    /// number.
-    #[inline(always)]
-    fn side_by_side(&self, [row, column]: [usize; 2], width: usize) -> usize {
-        match self.are_within([row, column]) {
-            true => (self.within[1].end.min(width) - column) / PIXELS * PIXELS,
-            false => 0,
-        }
-    }
-
-    /// Whether the window of an output pixel lies within the image.
-    #[inline(always)]
-    fn are_within(&self, [row, column]: [usize; 2]) -> bool {
-        self.within[0].contains(&row) && self.within[1].contains(&column)
-    }
-}
-
 impl Conv {
     pub(super) fn run(&self, memory: &mut Memory<'_>) -> Result<(), Failed> {
         let column = self.column().ok_or(Failed)?;
@@ -247,7 +199,7 @@ impl Conv {
         let bytes = self.group_bytes().ok_or(Failed)? as usize;
         let entries = self.per_group(&self.input) as usize;
         let side_by_side = self.window.dilation[1] == 1 && self.groups == 1;
-        let runs = side_by_side.then(|| Runs::of(self));
+        let runs = side_by_side.then(|| Runs::of(&self.window, self.input.dims()));
         for group in 0..usize::from(self.groups) {
             let packed = all.packed.get(group * bytes..(group + 1) * bytes);
             let scales = all.scales.get(group * blocks..(group + 1) * blocks);
