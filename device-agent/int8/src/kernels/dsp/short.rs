@@ -209,7 +209,8 @@ macro_rules! extended_quad {
 ///
 /// # Safety
 /// `pairs_end` comes after `pairs` by whole pairs; each has as many quads as the code that is not
-/// skipped, one at least, and so have the halfwords; there are two outputs of either pixel per pair.
+/// skipped, one at least, and so have the halfwords; there are two outputs of either pixel per
+/// pair.
 // SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
 #[unsafe(naked)]
 unsafe extern "C" fn two_pixels(call: &ShortCall) {
