@@ -62,7 +62,7 @@ fn main() {
             clock: BoardClock {
                 hz: 25_000_000,
                 tolerance_rel: 0.03,
-                steps: Vec::new(),
+                ..BoardClock::default()
             },
             simulated: true,
             ..BoardSpec::default()

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use board_plan::{LowerError, Lowered, lower};
 use graphprune_tests::{
-    Array, Ort, quantized_models, randomise_norms, shared_data, shared_model, tensor,
+    Array, Ort, peer_script, quantized_models, randomise_norms, shared_data, shared_model, tensor,
 };
 use int8_engine::Element;
 use model_zoo::ZooConfig;
@@ -434,6 +434,15 @@ fn files_of_the_runtimes_own_quantiser_have_plans() {
             &batch,
         );
     }
+}
+
+/// `tests/peers/quantize_fx.py` wrote the file.
+#[test]
+fn a_file_of_pytorchs_quantiser_has_a_plan() {
+    let bytes = std::fs::read(peer_script("quantized_fx.onnx")).expect("it is in the repository");
+    let graph = read(&bytes, &NoExternalData).expect("it reads");
+    let batch = Array::uniform(&[64, 3, 32, 32], -2.0, 2.0, 7);
+    check("PyTorch's", &graph, &batch);
 }
 
 #[test]

@@ -14,12 +14,12 @@ mod portable;
 mod words;
 
 #[cfg(not(dsp))]
-pub(crate) use columns::{Columns, Writer};
+pub(crate) use columns::Columns;
 #[cfg(not(assembly))]
 pub(crate) use depthwise::depthwise;
 pub(crate) use depthwise::halves;
 #[cfg(dsp)]
-pub(crate) use dsp::{Columns, Writer, copy, depthwise, fill};
+pub(crate) use dsp::{Columns, copy, depthwise, fill};
 pub(crate) use factors::{Factors, Patch, Rows};
 #[cfg(helium)]
 pub(crate) use helium::depthwise;

@@ -45,6 +45,15 @@ impl Clamp {
         value.min(i32::from(self.high)).max(i32::from(self.low)) as i8
     }
 
+    /// Applies the interval to bytes.
+    #[cfg(dsp)]
+    #[inline(never)]
+    fn limit(self, bytes: &mut [u8]) {
+        for byte in bytes {
+            *byte = self.apply(i32::from(*byte as i8)) as u8;
+        }
+    }
+
     pub(crate) fn in_order(self) -> bool {
         self.low <= self.high
     }
@@ -101,11 +110,10 @@ pub(crate) struct Plain {
 #[cfg(dsp)]
 impl Plain {
     /// Applies the interval to outputs that fit a byte.
+    #[inline(always)]
     pub fn limit(&self, outputs: &mut [u8]) {
         if self.clamp != Clamp::NONE {
-            for byte in outputs {
-                *byte = self.clamp.apply(i32::from(*byte as i8)) as u8;
-            }
+            self.clamp.limit(outputs);
         }
     }
 }
@@ -129,6 +137,13 @@ impl Rounding {
             let upper = ((product >> 32) as i32).wrapping_add(self.offset);
             return self.clamp.apply(upper >> (self.shift - 32).min(31));
         }
+        self.apply_exact(product)
+    }
+
+    /// As [`Rounding::apply`], of a product, with exact halves to the even integer.
+    #[cfg_attr(dsp, inline(never))]
+    #[cfg_attr(not(dsp), inline(always))]
+    fn apply_exact(self, product: i64) -> i8 {
         let rounded = shift_to_even(product, self.shift);
         // What lies beyond 32 bits is beyond the clamp as well.
         let rounded = rounded.clamp(i64::from(i32::MIN / 2), i64::from(i32::MAX / 2)) as i32;

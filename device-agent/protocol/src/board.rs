@@ -33,6 +33,32 @@ pub struct RegisterStep {
     pub wait: bool,
 }
 
+/// Some bits of a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterField {
+    /// Address of a 32-bit register.
+    pub address: u32,
+    /// The bits, side by side.
+    pub mask: u32,
+}
+
+impl RegisterField {
+    /// Whether the address is a word's, and the bits are side by side.
+    pub fn is_sound(&self) -> bool {
+        let bits = self.mask.checked_shr(self.mask.trailing_zeros());
+        let side_by_side = bits.is_some_and(|bits| bits & bits.wrapping_add(1) == 0);
+        self.address.is_multiple_of(4) && side_by_side
+    }
+
+    /// The number that the bits have in the register's value.
+    pub fn of(&self, value: u32) -> u32 {
+        (value & self.mask)
+            .checked_shr(self.mask.trailing_zeros())
+            .unwrap_or(0)
+    }
+}
+
 fn all_bits() -> u32 {
     u32::MAX
 }
@@ -49,6 +75,10 @@ pub struct BoardClock {
     /// The steps after a reset. None: the core keeps the clock it has after a reset.
     #[serde(default)]
     pub steps: Vec<RegisterStep>,
+    /// Where the chip states how many wait states its flash has, which a measurement's evidence
+    /// names. None: it has no such register, or runs from RAM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_states: Option<RegisterField>,
 }
 
 /// A board and its probe.
@@ -191,6 +221,18 @@ impl From<BoardInfo> for wire::BoardInfo {
 mod tests {
     use super::*;
     use crate::check::{assert_refused, assert_survives};
+
+    #[test]
+    fn a_field_is_a_number_in_bits_side_by_side() {
+        let field = |address, mask| RegisterField { address, mask };
+        assert_eq!(field(8, 0xf0).of(0x1235), 3);
+        assert_eq!(field(8, u32::MAX).of(7), 7);
+        assert_eq!(field(8, 0).of(7), 0);
+        let sound = [field(8, 0xf0), field(8, u32::MAX), field(0, 1)];
+        assert!(sound.iter().all(RegisterField::is_sound));
+        let unsound = [field(6, 0xf0), field(8, 0), field(8, 5)];
+        assert!(!unsound.iter().any(RegisterField::is_sound));
+    }
 
     #[test]
     fn the_evidence_of_a_board_survives_the_wire_and_is_checked() {

@@ -51,7 +51,7 @@ pub mod wire {
 }
 
 pub use agent::{Activity, AgentState, MonitorEvent};
-pub use board::{BoardClock, BoardInfo, BoardSpec, FirmwarePlace, RegisterStep};
+pub use board::{BoardClock, BoardInfo, BoardSpec, FirmwarePlace, RegisterField, RegisterStep};
 pub use check::decode;
 pub use clients::{AllowedClient, AllowedClients, CLIENTS_FILE, Right, check_name};
 pub use conditions::Conditions;

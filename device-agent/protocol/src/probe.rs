@@ -18,10 +18,11 @@ pub struct PluggedProbe {
 }
 
 impl PluggedProbe {
-    /// Says how a user gets the permission to open a probe of this vendor, `0483`.
+    /// Says how a user gets the permission to open a probe of this vendor, `0483`. Its driver opens
+    /// the device on USB, or that of its HID interface.
     pub fn permission(vendor: &str) -> String {
         format!(
-            "write the line SUBSYSTEM==\"usb\", ATTR{{idVendor}}==\"{}\", MODE=\"0660\", TAG+=\"uaccess\" to \
+            "write the line SUBSYSTEM==\"usb|hidraw\", ATTRS{{idVendor}}==\"{}\", MODE=\"0660\", TAG+=\"uaccess\" to \
              /etc/udev/rules.d/69-graphprune.rules, run `sudo udevadm control --reload`, and plug the probe in again",
             vendor.to_ascii_lowercase()
         )
@@ -70,7 +71,7 @@ mod tests {
         };
         assert_eq!(probe(true).advice(), None);
         let advice = probe(false).advice().unwrap();
-        for needle in ["ATTR{idVendor}==\"0483\"", "uaccess", "udevadm"] {
+        for needle in ["ATTRS{idVendor}==\"0483\"", "uaccess", "udevadm"] {
             assert!(advice.contains(needle), "{advice}");
         }
     }

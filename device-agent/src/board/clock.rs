@@ -113,7 +113,7 @@ mod tests {
         let clock = BoardClock {
             hz: 16_000_000,
             tolerance_rel: 0.01,
-            steps: Vec::new(),
+            ..BoardClock::default()
         };
         assert!(check(16_100_000.0, &clock).is_ok());
         assert!(check(15_900_000.0, &clock).is_ok());

@@ -1,11 +1,12 @@
 //! A bare-metal board behind a debug probe: the agent's second runtime beside ONNX Runtime.
 //!
-//! A worker opens the probe ([`probe`]; [`probe_log`] finds the version of its firmware), attaches
-//! ([`attach`]) to the chip ([`chip`]) and reads its serial number ([`identity`]), moves the
-//! firmware to its memory ([`firmware`]), checks that the network fits ([`layout`]), writes the
-//! firmware unless it is there ([`writing`]) and starts it ([`session`]), sets and verifies the
-//! clock ([`clock`]), and lets the firmware run a network's plan ([`mailbox`] has the commands,
-//! [`link`] the core).
+//! A worker opens the probe ([`probe`]; [`probe_log`] finds the version of its firmware, or else
+//! [`usb_release`] the number of its device), attaches ([`attach`]) to the chip ([`chip`]) and
+//! reads its serial number ([`identity`]), moves the firmware to its memory ([`firmware`]), checks
+//! that the network fits ([`layout`]), writes the firmware unless it is there ([`writing`]) and
+//! starts it ([`session`]), sets and verifies the clock ([`clock`]), states the memory's speed
+//! ([`memory`]), and lets the firmware run a network's plan ([`mailbox`] has the commands, [`link`]
+//! the core).
 //!
 //! Invariants: only this module names probe-rs. A counter that stands still, that is too fast for a
 //! core, or whose clock is not the declared one gives no figure. A fault is one sentence
@@ -22,9 +23,11 @@ mod identity;
 mod layout;
 mod link;
 mod mailbox;
+mod memory;
 mod probe;
 mod probe_log;
 mod session;
+mod usb_release;
 mod writing;
 
 pub use chip::Chip;

@@ -12,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use probe_rs::probe::list::{Accessibility, Lister, ProbeListItem};
 use probe_rs::probe::{DebugProbeSelector, Probe, WireProtocol};
 
+use super::usb_release::usb_release;
 use super::{BoardFault, probe_log};
 
 /// The identity of a Black Magic Probe, which alone is reached over TCP.
@@ -29,6 +30,8 @@ pub struct Opened {
     pub name: String,
     /// The version of its firmware, if the driver has logged it.
     pub firmware: Option<String>,
+    /// The release number of its device on USB, if it has one.
+    pub release: Option<String>,
     /// Held as long as the probe is used.
     pub lock: Flock<File>,
 }
@@ -60,10 +63,16 @@ pub fn open(address: &str, folder: &Path) -> Result<Opened, BoardFault> {
     let selector = selector(address)?;
     let lock = lock(address, folder)?;
     let is_black_magic = (selector.vendor_id, selector.product_id) == BLACK_MAGIC;
-    match selector.serial_number.as_deref() {
-        Some(place) if is_black_magic && place.contains(':') => check_listener(place)?,
-        _ => check_plugged(&Lister::new(), address, &selector)?,
-    }
+    let release = match selector.serial_number.as_deref() {
+        Some(place) if is_black_magic && place.contains(':') => {
+            check_listener(place)?;
+            None
+        }
+        _ => {
+            check_plugged(&Lister::new(), address, &selector)?;
+            usb_release(&selector)
+        }
+    };
     let failed = |error: &dyn std::error::Error| BoardFault::Probe {
         selector: address.to_owned(),
         detail: chain(error),
@@ -77,6 +86,7 @@ pub fn open(address: &str, folder: &Path) -> Result<Opened, BoardFault> {
     Ok(Opened {
         name: probe.get_name(),
         firmware,
+        release,
         probe,
         lock,
     })

@@ -1,5 +1,9 @@
 //! The version of a probe's firmware. The drivers of probe-rs read it and write it to their log
 //! alone; a version that they do not log is unknown. The driver for CMSIS-DAP does not read it.
+//!
+//! Source of the lines: probe-rs 0.32, `src/probe/blackmagic/mod.rs` (`new`),
+//! `src/probe/jlink/mod.rs` (`attach`) and `src/probe/stlink/mod.rs` (`init`, which logs the pair
+//! of `get_version` as Rust's `Debug` writes it).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

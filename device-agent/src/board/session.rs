@@ -18,7 +18,7 @@ use super::link::{check_running, core, lost};
 use super::mailbox::{ANSWER_WORDS, Answer, Command, Counter, PROTOCOL};
 use super::probe::chain;
 use super::writing::{flash, write_firmware};
-use super::{BoardFault, clock, identity, probe, probe_log};
+use super::{BoardFault, clock, identity, memory, probe, probe_log};
 
 /// How long it may take to answer a command that computes nothing.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -27,11 +27,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(4)];
 /// Rounds of the loop that tells a core from an emulator.
 const PACE_ROUNDS: u32 = 20_000;
-/// Configuration and control, with a bit for either cache (Armv7-M Architecture Reference Manual,
-/// B3.2.8; reserved on cores without caches).
-const CCR: u64 = 0xe000_ed14;
-const CCR_DC: u32 = 1 << 16;
-const CCR_IC: u32 = 1 << 17;
 /// The identity of the core.
 const CPUID: u64 = 0xe000_ed00;
 
@@ -92,7 +87,7 @@ impl Attached {
             spec: spec.clone(),
             chip,
             probe: opened.name,
-            probe_firmware: opened.firmware.or(logged),
+            probe_firmware: opened.firmware.or(logged).or(opened.release),
             lock: opened.lock,
         })
     }
@@ -180,19 +175,9 @@ impl Board {
         Ok(())
     }
 
-    /// Says which of the core's caches are on. A chip's own, of its flash, is part of the clock's
-    /// steps.
-    pub fn caches(&mut self) -> Result<String, BoardFault> {
-        const DOING: &str = "reading what the core offers";
-        let control = core(&mut self.session, DOING)?
-            .read_word_32(CCR)
-            .map_err(|error| lost(DOING, &error))?;
-        let state = |bit| if control & bit != 0 { "on" } else { "off" };
-        Ok(format!(
-            "the core's instruction cache is {}, its data cache {}",
-            state(CCR_IC),
-            state(CCR_DC)
-        ))
+    /// Says how fast the chip's memory is: its core's caches and its flash's wait states.
+    pub fn memory(&mut self) -> Result<Vec<String>, BoardFault> {
+        memory::in_words(&mut self.session, self.spec.clock.wait_states)
     }
 
     /// Puts a network on the board, where [`Placed::of`] says.

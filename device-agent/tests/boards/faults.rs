@@ -124,7 +124,9 @@ fn a_probe_that_falls_silent_is_ended_by_the_workers_limit() {
 fn a_board_that_loses_its_power_costs_one_measurement() {
     for requests in MOMENTS {
         let lose = |mcu: &mut Mcu, _: &SlowLink| mcu.kill();
-        check_during(requests, lose, "probe");
+        let mut bench = check_during(requests, lose, "probe");
+        bench.mcu.restart().unwrap();
+        check_next(&mut bench);
     }
 }
 

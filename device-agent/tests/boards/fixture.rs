@@ -90,7 +90,7 @@ impl Setting {
             clock: BoardClock {
                 hz: 25_000_000,
                 tolerance_rel: 0.03,
-                steps: Vec::new(),
+                ..BoardClock::default()
             },
             simulated: self.simulated,
             ..BoardSpec::default()

@@ -6,7 +6,7 @@ mod fixture;
 
 use fixture::{Setting, network};
 use graphprune_boards::McuCore;
-use latency::{Evidence, LatencySource as _, MeasureRequest};
+use latency::{Evidence, LatencySource as _, MeasureRequest, RegisterField};
 
 #[test]
 fn a_network_runs_on_a_board_as_on_the_host() {
@@ -32,7 +32,13 @@ fn an_emulators_time_is_not_taken_for_a_latency() {
 fn a_simulated_board_gives_counts_that_are_marked_as_such() {
     const SERIAL_NUMBER: u32 = 0x2007_0000;
     let mut bench = Setting {
-        spoil: |board| board.id = vec![SERIAL_NUMBER],
+        spoil: |board| {
+            board.id = vec![SERIAL_NUMBER];
+            board.clock.wait_states = Some(RegisterField {
+                address: SERIAL_NUMBER,
+                mask: 0xff00,
+            });
+        },
         ..Setting::simulated()
     }
     .start();
@@ -55,12 +61,13 @@ fn a_simulated_board_gives_counts_that_are_marked_as_such() {
         board.probe_firmware.as_deref(),
         Some("Black Magic Probe (emulated)")
     );
-    assert!(
-        measured
-            .notes
-            .iter()
-            .any(|note| note.starts_with("simulated"))
-    );
+    for begin in ["simulated", "the core's", "the flash has 2 wait states"] {
+        let notes = &measured.notes;
+        assert!(
+            notes.iter().any(|note| note.starts_with(begin)),
+            "{notes:?}"
+        );
+    }
     // The instructions of each round are the same, but for one tick of forty.
     let (least, most) = (
         measured.samples_ns.iter().min(),

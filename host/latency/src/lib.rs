@@ -111,9 +111,10 @@ pub use agent_protocol::{
     Activity, AgentState, AllowedClients, Battery, BoardClock, BoardInfo, BoardSpec, Conditions,
     Contention, CoreState, DeviceInfo, DeviceState, Evidence, Failure, FailureKind, FirmwarePlace,
     InputShape, Limits, Measurement, MissingLayer, MonitorEvent, NodeProvider, Optimisation,
-    PluggedProbe, ProcessFigures, Progress, ProtocolError, Provider, Ratio, RegisterStep, Right,
-    RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone,
-    Token, Verdict, bounds, firmware_folder, memory_in_words, plain, runtime_in_words, stats,
+    PluggedProbe, ProcessFigures, Progress, ProtocolError, Provider, Ratio, RegisterField,
+    RegisterStep, Right, RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel,
+    Sha256, Stage, ThermalZone, Token, Verdict, bounds, firmware_folder, memory_in_words, plain,
+    runtime_in_words, stats,
 };
 
 pub use address::{Address, Transport};

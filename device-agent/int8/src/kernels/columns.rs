@@ -16,7 +16,7 @@ pub(crate) struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     /// Columns of `len` entries, a multiple of 4, kept in `scratch` of five times as many bytes.
-    pub fn new(scratch: &'a mut [u8], len: usize) -> Self {
+    pub fn new(scratch: &'a mut [u8], len: usize, _by: Factors<'_, 2>) -> Self {
         Self {
             bytes: scratch,
             len,
@@ -36,6 +36,16 @@ impl<'a> Columns<'a> {
     /// As [`Columns::rows`], where the rows fill the column, in a faster form. Returns whether
     /// there is one.
     pub fn whole(&mut self, _slot: usize, _rows: Rows<'_>) -> bool {
+        false
+    }
+
+    /// Whether [`Columns::side_by_side`] serves for such rows.
+    pub fn have_side_by_side(&self, _rows: [usize; 3]) -> bool {
+        false
+    }
+
+    /// Computes pixels side by side. Returns whether it did.
+    pub fn side_by_side(&mut self, _first: Rows<'_>, _next: usize, _to: &mut [u8]) -> bool {
         false
     }
 

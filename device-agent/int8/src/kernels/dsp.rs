@@ -47,12 +47,14 @@ macro_rules! quad {
 mod blocks;
 mod pixels;
 mod rows;
+mod short;
 mod single;
 mod sums;
 mod words;
 
 use blocks::Blocks;
 use pixels::Pairs;
+use short::Short;
 use single::Single;
 pub(crate) use words::{copy, fill};
 
@@ -64,15 +66,21 @@ pub(crate) struct Columns<'a> {
     /// Two columns of halfwords, then one of bytes.
     bytes: &'a mut [u8],
     len: usize,
+    /// The weights, if they are kept as halfwords.
+    short: Option<Short<'a>>,
 }
 
 impl<'a> Columns<'a> {
     /// Columns of `len` entries, a multiple of 4, kept in `scratch` of five times as many bytes.
-    pub fn new(scratch: &'a mut [u8], len: usize) -> Self {
-        Self {
-            bytes: scratch,
-            len,
-        }
+    /// Behind these may be room for the weights of a layer, `by`, as halfwords.
+    pub fn new(scratch: &'a mut [u8], len: usize, by: Factors<'_, 2>) -> Self {
+        let (bytes, rest) = scratch.split_at_mut((5 * len).min(scratch.len()));
+        let short = if rest.is_empty() {
+            None
+        } else {
+            Short::new(rest, len, by)
+        };
+        Self { bytes, len, short }
     }
 
     /// Begins to write the column of pixel `slot`, 0 or 1. With `whole` pieces, each has a
@@ -95,15 +103,26 @@ impl<'a> Columns<'a> {
         self.bytes.split_at_mut(middle)
     }
 
+    /// Whether [`Columns::side_by_side`] serves for windows of so many rows, of so many bytes.
+    #[inline(always)]
+    pub fn have_side_by_side(&self, [count, len, _]: [usize; 3]) -> bool {
+        self.short.is_some() && (count, len) == (3, 9)
+    }
+
+    /// Computes pixels side by side, an even number, whose windows lie within the image: that of
+    /// the first is `first`, and the others follow by `next` bytes each. Returns whether it did.
+    #[inline(never)]
+    pub fn side_by_side(&mut self, first: Rows<'_>, next: usize, to: &mut [u8]) -> bool {
+        let short = self.short.as_ref();
+        short.is_some_and(|short| short.side_by_side(first, next, self.bytes, to))
+    }
+
     /// As [`Columns::rows`], where the rows fill the column, in a faster form. Returns whether
     /// there is one.
     #[inline(always)]
     pub fn whole(&mut self, slot: usize, rows: Rows<'_>) -> bool {
         let (halves, _) = self.parts();
         let halves = halves.get_mut(4 * slot.min(1)..).unwrap_or_default();
-        if (rows.count, rows.len) == (3, 9) {
-            return rows::extend_three_of_nine(rows, halves);
-        }
         rows.len.is_multiple_of(4) && rows::extend(rows, halves)
     }
 
@@ -142,8 +161,9 @@ impl<'a> Columns<'a> {
     #[inline(always)]
     pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, mut to: [&mut [u8]; PIXELS]) {
         let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
-        let done = match (by.plain(), &mut to[..]) {
-            (Some(plain), [one, two]) => Pairs { by, halves, plain }.multiply(one, two),
+        let done = match (&self.short, by.plain(), &mut to[..]) {
+            (Some(short), _, [one, two]) => short.multiply(halves, one, two),
+            (None, Some(plain), [one, two]) => Pairs { by, halves, plain }.multiply(one, two),
             _ => 0,
         };
         if 2 * done < by.outputs {
@@ -191,7 +211,7 @@ const STEP: usize = 8;
 
 impl Writer<'_> {
     /// Appends `count` times the same byte.
-    #[inline(always)]
+    #[inline(never)]
     pub fn fill(&mut self, byte: u8, count: usize) {
         if !self.staged.is_empty() {
             if let Some(to) = self.staged.get_mut(self.count..self.count + count) {

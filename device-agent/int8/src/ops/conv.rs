@@ -1,14 +1,15 @@
 //! A convolution that sums over channels; a matrix product is one over a single pixel.
 
-use core::ops::Range;
+use core::mem::take;
 
 use super::common::{
     Failed, Memory, NO_WEIGHTS, NOT_BYTES, OTHER_SHAPE, OUTSIDE, OVERLAP, UNSOUND, all_hold,
     are_apart, are_bytes, weights,
 };
+use super::runs::{PIXELS, Runs};
 use super::window::Window;
 use crate::bounds::Bounds;
-use crate::kernels::{Columns, Factors, Rows, Writer};
+use crate::kernels::{Columns, Factors, Rows};
 use crate::requant::{Clamp, Requant};
 use crate::tensor::{Element, Region, Tensor};
 use crate::wire::record;
@@ -44,8 +45,12 @@ record! {
     }
 }
 
-/// Pixels whose columns are gathered at a time.
-pub(super) const PIXELS: usize = 2;
+/// The most entries of a short column: that of a 3x3 window over three channels.
+const SHORT: u32 = 28;
+/// The most bytes of weights that are kept as halfwords.
+const EXTENDED: u32 = 4096;
+/// The least pixels for which weights are kept as halfwords.
+const MANY: usize = 16;
 
 impl Conv {
     fn per_group(&self, tensor: &Tensor) -> u32 {
@@ -77,10 +82,24 @@ impl Conv {
     }
 
     /// Bytes of arena that the kernels gather columns in: two columns of halfwords, and one of
-    /// bytes.
+    /// bytes. Behind them, the weights as halfwords where they are worth it.
     #[must_use]
     pub fn scratch_bytes(&self) -> Option<u32> {
-        self.column()?.checked_mul(5)
+        self.column()?
+            .checked_mul(5)?
+            .checked_add(self.extended_bytes()?)
+    }
+
+    /// Bytes of the weights as halfwords, with biases and multipliers; none where to extend them
+    /// for each two pixels costs little beside the sums, or the layer has few pixels.
+    fn extended_bytes(&self) -> Option<u32> {
+        let column = self.column()?;
+        let bytes = (16 + 4 * column.min(SHORT)) * self.blocks();
+        let [height, width, _] = self.output.dims();
+        let is_short = column <= SHORT && self.window.positions() > 1 && self.groups == 1;
+        let is_plain = self.output.element == Element::I8 && !self.requant.exact;
+        let is_worth = is_short && is_plain && height * width >= MANY && bytes <= EXTENDED;
+        Some(if is_worth { bytes } else { 0 })
     }
 
     /// Blocks of two outputs in a group.
@@ -139,41 +158,6 @@ struct Gathering<'a> {
     runs: Option<Runs>,
 }
 
-/// The windows of a layer whose rows are runs of bytes.
-#[derive(Clone)]
-struct Runs {
-    /// The rows and columns of the outputs whose windows lie within the image.
-    within: [Range<usize>; 2],
-    /// Bytes of the image from a window to the next below and beside it.
-    steps: [usize; 2],
-    /// Bytes that the first window begins before the image.
-    before: usize,
-    /// Rows of a window, bytes of a row, and bytes of the image from a row to the next.
-    rows: [usize; 3],
-}
-
-impl Runs {
-    fn of(conv: &Conv) -> Self {
-        let (window, [height, width, channels]) = (&conv.window, conv.input.dims());
-        let row = width * channels;
-        let [stride, dilation, pad] =
-            [window.stride, window.dilation, window.pad].map(|of| of.map(usize::from));
-        let kernel = window.kernel.map(usize::from);
-        Self {
-            within: [window.within(0, height), window.within(1, width)],
-            steps: [stride[0] * row, stride[1] * channels],
-            before: pad[0] * row + pad[1] * channels,
-            rows: [kernel[0], kernel[1] * channels, dilation[0] * row],
-        }
-    }
-
-    /// Whether the window of an output pixel lies within the image.
-    #[inline(always)]
-    fn are_within(&self, [row, column]: [usize; 2]) -> bool {
-        self.within[0].contains(&row) && self.within[1].contains(&column)
-    }
-}
-
 impl Conv {
     pub(super) fn run(&self, memory: &mut Memory<'_>) -> Result<(), Failed> {
         let column = self.column().ok_or(Failed)?;
@@ -186,13 +170,13 @@ impl Conv {
         let rounding = (self.output.element == Element::I8)
             .then(|| self.requant.rounding(self.output.zero_point, self.clamp));
         let scales = scales.as_chunks::<4>().0.as_chunks::<2>().0;
-        let mut columns = Columns::new(scratch, column as usize);
         let factors = Factors {
             packed,
             scales: scales.as_chunks::<2>().0,
             outputs: self.per_group(&self.output) as usize,
             rounding,
         };
+        let mut columns = Columns::new(scratch, column as usize, factors);
         if self.is_product() {
             let entries = self.per_group(&self.input) as usize;
             let from = from.get(..entries).ok_or(Failed)?;
@@ -215,7 +199,7 @@ impl Conv {
         let bytes = self.group_bytes().ok_or(Failed)? as usize;
         let entries = self.per_group(&self.input) as usize;
         let side_by_side = self.window.dilation[1] == 1 && self.groups == 1;
-        let runs = side_by_side.then(|| Runs::of(self));
+        let runs = side_by_side.then(|| Runs::of(&self.window, self.input.dims()));
         for group in 0..usize::from(self.groups) {
             let packed = all.packed.get(group * bytes..(group + 1) * bytes);
             let scales = all.scales.get(group * blocks..(group + 1) * blocks);
@@ -253,17 +237,34 @@ impl Gathering<'_> {
         let pixel = usize::from(output.channels) * element;
         let outputs = first * element..(first + factors.outputs) * element;
         let (mut row, mut column) = (0, 0);
-        for pair in to.chunks_mut((PIXELS * pixel).max(1)) {
+        let mut rest = to;
+        while !rest.is_empty() {
+            if let Some(runs) = &self.runs
+                && columns.have_side_by_side(runs.rows)
+                && let pixels @ 1.. = runs.side_by_side([row, column], width)
+                && let Some(now) = rest.get_mut(..pixels * pixel)
+                && columns.side_by_side(self.rows(runs, [row, column]), runs.steps[1], now)
+            {
+                rest = &mut take(&mut rest)[pixels * pixel..];
+                column += pixels;
+                if column == width {
+                    (row, column) = (row + 1, 0);
+                }
+                continue;
+            }
+            let len = rest.len().min(PIXELS * pixel);
+            let (pair, later) = take(&mut rest).split_at_mut(len);
+            rest = later;
             for slot in 0..pair.len() / pixel {
                 match &self.runs {
-                    None => self.gather([row, column], columns.writer(slot, self.is_whole())),
+                    None => self.gather([row, column], columns, slot),
                     Some(runs) if runs.are_within([row, column]) => {
                         let rows = self.rows(runs, [row, column]);
                         if !columns.whole(slot, rows) {
                             columns.rows(slot, rows);
                         }
                     }
-                    Some(runs) => columns.rows(slot, self.rows_at_edge(runs, [row, column])),
+                    Some(runs) => self.gather_at_edge(runs, [row, column], columns, slot),
                 }
                 column += 1;
                 if column == width {
@@ -302,9 +303,17 @@ impl Gathering<'_> {
         }
     }
 
-    /// As [`Gathering::rows`], of a window that covers some of the padding.
-    #[inline(never)]
-    fn rows_at_edge(&self, runs: &Runs, [row, column]: [usize; 2]) -> Rows<'_> {
+    /// Gathers the column of an output pixel whose window covers some of the padding. Beside the
+    /// vector extension's short loops a call would be a hundredth of the instructions.
+    #[cfg_attr(dsp, inline(never))]
+    #[cfg_attr(not(dsp), inline(always))]
+    fn gather_at_edge(
+        &self,
+        runs: &Runs,
+        [row, column]: [usize; 2],
+        columns: &mut Columns<'_>,
+        slot: usize,
+    ) {
         let (window, [height, width, channels]) = (&self.conv.window, self.conv.input.dims());
         let (down, beside) = (
             window.inside(0, row, height),
@@ -315,7 +324,7 @@ impl Gathering<'_> {
         let start = row * runs.steps[0] + column * runs.steps[1] + down.start * step;
         let start = start + beside.start * channels;
         let start = start.wrapping_sub(runs.before);
-        Rows {
+        let rows = Rows {
             bytes: self.from.get(start..).unwrap_or_default(),
             count: down.len(),
             len: beside.len() * channels,
@@ -323,11 +332,14 @@ impl Gathering<'_> {
             ahead: down.start * pitch + beside.start * channels,
             pitch,
             padding: Some((self.conv.input.zero_point as u8, count * pitch)),
-        }
+        };
+        columns.rows(slot, rows);
     }
 
     /// Gathers the column of an output pixel by positions.
-    fn gather(&self, [row, column]: [usize; 2], mut to: Writer<'_>) {
+    #[inline(never)]
+    fn gather(&self, [row, column]: [usize; 2], columns: &mut Columns<'_>, slot: usize) {
+        let mut to = columns.writer(slot, self.is_whole());
         let window = &self.conv.window;
         let [height, width, channels] = self.conv.input.dims();
         let (first, count) = self.channels;

@@ -7,6 +7,7 @@ mod conv;
 mod depthwise;
 mod max_pool;
 mod place;
+mod runs;
 mod table;
 mod window;
 

@@ -57,12 +57,12 @@ pub struct Layer {
 
 #[rustfmt::skip]
 const LAYERS: [Layer; 9] = [
-    Layer { kernel: 3, channels: [16, 16], side: 32, groups: 1, instructions: [2_672_040, 681_406] },
-    Layer { kernel: 3, channels: [64, 64], side: 8, groups: 1, instructions: [2_247_080, 381_218] },
-    Layer { kernel: 3, channels: [3, 16], side: 32, groups: 1, instructions: [745_320, 416_437] },
-    Layer { kernel: 1, channels: [16, 144], side: 16, groups: 1, instructions: [854_640, 325_218] },
-    Layer { kernel: 1, channels: [64, 64], side: 16, groups: 1, instructions: [1_135_200, 279_406] },
-    Layer { kernel: 3, channels: [32, 32], side: 24, groups: 32, instructions: [545_200, 366_250] },
+    Layer { kernel: 3, channels: [16, 16], side: 32, groups: 1, instructions: [2_663_760, 682_968] },
+    Layer { kernel: 3, channels: [64, 64], side: 8, groups: 1, instructions: [2_246_520, 379_343] },
+    Layer { kernel: 3, channels: [3, 16], side: 32, groups: 1, instructions: [516_280, 418_031] },
+    Layer { kernel: 1, channels: [16, 144], side: 16, groups: 1, instructions: [852_600, 326_375] },
+    Layer { kernel: 1, channels: [64, 64], side: 16, groups: 1, instructions: [1_133_160, 280_562] },
+    Layer { kernel: 3, channels: [32, 32], side: 24, groups: 32, instructions: [545_080, 366_250] },
     Layer { kernel: 3, channels: [256, 256], side: 3, groups: 256, instructions: [68_600, 45_500] },
     Layer { kernel: 1, channels: [256, 33], side: 1, groups: 1, instructions: [12_200, 2_375] },
     Layer { kernel: 1, channels: [64, 10], side: 1, groups: 1, instructions: [1_520, 687] },
@@ -77,9 +77,9 @@ struct Whole {
 
 #[rustfmt::skip]
 const NETWORKS: [Whole; 3] = [
-    Whole { name: "ResNet-8", lowered: || lowered(&resnet8()), instructions: [14_272_360, 4_055_437] },
-    Whole { name: "ResNet-20", lowered: || network("resnet20", 32, 1.0), instructions: [44_544_200, 11_467_281] },
-    Whole { name: "MobileNet 0.25", lowered: || network("mobilenet_v1", 96, 0.25), instructions: [11_559_880, 5_237_718] },
+    Whole { name: "ResNet-8", lowered: || lowered(&resnet8()), instructions: [14_018_960, 4_060_281] },
+    Whole { name: "ResNet-20", lowered: || network("resnet20", 32, 1.0), instructions: [44_249_680, 11_470_781] },
+    Whole { name: "MobileNet 0.25", lowered: || network("mobilenet_v1", 96, 0.25), instructions: [11_248_800, 5_259_875] },
 ];
 
 impl Layer {

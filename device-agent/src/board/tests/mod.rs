@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use instructions::Layer;
 
-use agent_protocol::{BoardClock, BoardSpec, RegisterStep};
+use agent_protocol::{BoardClock, BoardSpec, RegisterField, RegisterStep};
 use graphprune_boards::{Mcu, McuConfig, McuCore};
 
 use board_plan::{FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES, Lowered};
@@ -25,7 +25,7 @@ fn spec(mcu: &Mcu) -> BoardSpec {
         clock: BoardClock {
             hz: 25_000_000,
             tolerance_rel: 0.01,
-            steps: Vec::new(),
+            ..BoardClock::default()
         },
         ..BoardSpec::default()
     }
@@ -178,6 +178,14 @@ fn edges() -> Vec<Lowered> {
         all.push(layer(3, [channels, channels], 3, channels));
     }
     all.extend([layer(3, [8, 12], 5, 2), layer(3, [9, 15], 5, 3)]);
+    // Short columns, whose weights are extended once: pixels that come in pairs or do not, outputs
+    // likewise, and more of them than are extended.
+    for outputs in [1, 2, 3, 16, 17, 64, 66] {
+        all.extend([8, 9].map(|side| layer(3, [3, outputs], side, 1)));
+    }
+    for (kernel, inputs) in [(3, 2), (5, 1), (2, 7), (1, 3)] {
+        all.push(layer(kernel, [inputs, 7], 6, 1));
+    }
     // Windows that lie within the image, with rows of few bytes, and of no whole words.
     for (kernel, inputs) in [(3, 1), (3, 3), (5, 1), (5, 4), (7, 3)] {
         all.push(layer(kernel, [inputs, 6], 11, 1));
@@ -273,6 +281,32 @@ fn the_steps_of_a_clock_write_bits_and_wait_for_them() {
         fault.as_ref().is_some_and(|fault| fault.contains(expected)),
         "{fault:?}"
     );
+}
+
+#[test]
+fn the_evidence_states_wait_states_where_the_profile_says_where_they_are() {
+    let mcu = Mcu::start(McuConfig::default()).unwrap();
+    // RAM in place of the flash's control, and where there is no memory.
+    let (at, nowhere) = (0x2007_0000, 0xa000_0000);
+    mcu.write(at, &0x0705_u32.to_le_bytes()).unwrap();
+    let check = |field: Option<(u32, u32)>, expected: Option<&str>| {
+        let mut spec = spec(&mcu);
+        spec.clock.wait_states = field.map(|(address, mask)| RegisterField { address, mask });
+        let mut board = open(&mcu, &spec).unwrap_or_else(|fault| panic!("{field:x?}: {fault}"));
+        let memory = board.memory().unwrap();
+        assert!(memory[0].contains("cache"), "{memory:?}");
+        assert_eq!(memory.get(1).map(String::as_str), expected, "{field:x?}");
+    };
+    check(Some((at, 0xf)), Some("the flash has 5 wait states"));
+    check(Some((at, 0xf00)), Some("the flash has 7 wait states"));
+    check(None, None);
+    let mut spec = spec(&mcu);
+    spec.clock.wait_states = Some(RegisterField {
+        address: nowhere,
+        mask: 1,
+    });
+    let mut board = open(&mcu, &spec).unwrap_or_else(|fault| panic!("{fault}"));
+    assert!(board.memory().is_err());
 }
 
 #[test]

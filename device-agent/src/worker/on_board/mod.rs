@@ -194,7 +194,7 @@ fn sample(
         "no weights were written to the flash: the time of these operators does not depend on their values"
             .to_owned(),
     ];
-    notes.push(board.caches()?);
+    notes.extend(board.memory()?);
     // A driver for USB starts threads of its own, after which some layers cannot be put in place.
     notes.extend(confinement.notes());
     let mut series = Vec::new();

@@ -85,6 +85,9 @@ const CHECKS: &[Check] = &[
                 step.address, step.value, step.mask
             ));
         }
+        if clock.wait_states.is_some_and(|field| !field.is_sound()) {
+            return Err("clock.wait_states: the address must be a multiple of 4, and the mask bits side by side".into());
+        }
         if profile.transport != TransportKind::Probe {
             return Err("a [board] is reached by the transport `probe`".into());
         }

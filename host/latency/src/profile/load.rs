@@ -241,6 +241,10 @@ mod tests {
             &["its value 0x3 within its mask 0x1"],
         );
         check(
+            "name = \"a\"\ntransport = \"probe\"\n[board]\nchip = \"c\"\n[board.clock]\nhz = 1\ntolerance_rel = 0.01\nwait_states = { address = 4, mask = 5 }",
+            &["board: clock.wait_states", "bits side by side"],
+        );
+        check(
             "name = \"a\"\ntransport = \"local\"\n[sampling]\nthreads = 2\ncores = [1]",
             &["cores: sampling.threads is 2"],
         );

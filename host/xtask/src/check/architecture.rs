@@ -111,6 +111,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("torch-sys", &[]),
     ("ort", &["graphprune-agent"]),
     ("probe-rs", &["graphprune-agent"]),
+    ("nusb", &["graphprune-agent"]),
     ("clap", BINARIES),
     ("clap_complete", BINARIES),
     ("anyhow", BINARIES),

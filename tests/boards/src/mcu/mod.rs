@@ -60,11 +60,12 @@ impl Default for McuConfig {
 /// A microcontroller board with its probe. Dropping it ends both.
 #[derive(Debug)]
 pub struct Mcu {
+    config: McuConfig,
     chip: Chip,
     address: SocketAddr,
     emulator: Child,
     bridge: Arc<Bridge>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// The probe.
@@ -88,17 +89,10 @@ impl Mcu {
     pub fn start(config: McuConfig) -> Result<Self, BoardError> {
         let chip = Chip::of(config.core);
         let folder = container::folder("mcu")?;
-        let socket = folder.path().join("gdb");
-        let mut emulator = emulator(&Kit::find()?, chip, &socket, config.counts_instructions)?;
-        let opened = connect(&socket, &mut emulator, &folder.path().join("log"))
-            .and_then(|stream| open(stream, chip, config.locked));
-        let (listener, address, port) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                end(&mut emulator);
-                return Err(error);
-            }
-        };
+        let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = listening.map_err(not_opened)?;
+        let (emulator, port) = power(config, chip, folder.path())?;
         let bridge = Arc::new(Bridge {
             port: Mutex::new(port),
             is_closed: AtomicBool::new(false),
@@ -107,11 +101,12 @@ impl Mcu {
         let of_thread = Arc::clone(&bridge);
         std::thread::spawn(move || of_thread.listen(&listener));
         Ok(Self {
+            config,
             chip,
             address,
             emulator,
             bridge,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -183,6 +178,19 @@ impl Mcu {
     pub fn kill(&mut self) {
         end(&mut self.emulator);
     }
+
+    /// Starts the emulator anew behind the same probe: a board whose power has come back, with its
+    /// memory empty.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn restart(&mut self) -> Result<(), BoardError> {
+        self.kill();
+        let (emulator, port) = power(self.config, self.chip, self.folder.path())?;
+        self.emulator = emulator;
+        *self.bridge.port() = port;
+        Ok(())
+    }
 }
 
 impl Drop for Mcu {
@@ -234,6 +242,31 @@ impl Bridge {
             answers.write_all(answer.text().as_bytes())?;
             self.requests.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// Starts an emulator, and opens its debug port. `folder` keeps its socket and its log.
+fn power(config: McuConfig, chip: Chip, folder: &Path) -> Result<(Child, Port), BoardError> {
+    let socket = folder.join("gdb");
+    let mut emulator = emulator(&Kit::find()?, chip, &socket, config.counts_instructions)?;
+    let opened = connect(&socket, &mut emulator, &folder.join("log")).and_then(|stream| {
+        Gdb::new(stream)
+            .and_then(|gdb| core::Core::new(gdb, chip.flash, chip.is_v8))
+            .map_err(not_opened)
+    });
+    match opened {
+        Ok(core) => Ok((emulator, Port::new(core, config.locked))),
+        Err(error) => {
+            end(&mut emulator);
+            Err(error)
+        }
+    }
+}
+
+fn not_opened(source: io::Error) -> BoardError {
+    BoardError::Io {
+        what: "opening the probe of the microcontroller board".into(),
+        source,
     }
 }
 
@@ -299,25 +332,6 @@ fn connect(socket: &Path, emulator: &mut Child, log: &PathBuf) -> Result<UnixStr
         what: "starting the emulator",
         limit: PATIENCE,
         output: output(),
-    })
-}
-
-/// Opens the probe of a started emulator.
-fn open(
-    stream: UnixStream,
-    chip: Chip,
-    locked: bool,
-) -> Result<(TcpListener, SocketAddr, Port), BoardError> {
-    let opened = Gdb::new(stream)
-        .and_then(|gdb| core::Core::new(gdb, chip.flash, chip.is_v8))
-        .and_then(|core| {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            let address = listener.local_addr()?;
-            Ok((listener, address, Port::new(core, locked)))
-        });
-    opened.map_err(|source| BoardError::Io {
-        what: "opening the probe of the microcontroller board".into(),
-        source,
     })
 }
 

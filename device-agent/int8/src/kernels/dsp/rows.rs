@@ -5,9 +5,6 @@ use core::arch::naked_asm;
 
 use crate::kernels::factors::Rows;
 
-/// Words of the column of three rows of nine bytes, the last one with a zero.
-const WORDS_OF_NINE: usize = 7;
-
 /// Whether there are rows, and `room` bytes of a column take them.
 #[inline(always)]
 fn fit(rows: Rows<'_>, room: usize) -> bool {
@@ -58,20 +55,6 @@ pub(super) fn extend_bytes(from: &[u8], to: &mut [u8]) -> usize {
         unsafe { extend_rows(from.as_ptr(), &call) };
     }
     16 * words
-}
-
-/// As [`extend`], of three rows of nine bytes, which fill a column: what a window of 3x3 covers of
-/// an image of three channels. Returns whether the rows are there, and room for them.
-#[inline(always)]
-pub(super) fn extend_three_of_nine(rows: Rows<'_>, to: &mut [u8]) -> bool {
-    let are_there = rows.step > 0 && rows.bytes.len() >= 2 * rows.step + 9;
-    let fits = are_there && to.len() + 4 >= 16 * WORDS_OF_NINE;
-    if fits {
-        // SAFETY: there are three rows, `step` is positive, and the last word written does not end
-        // beyond `to`. Any alignment is allowed for single words.
-        unsafe { three_of_nine(rows.bytes.as_ptr(), to.as_mut_ptr(), rows.step) };
-    }
-    fits
 }
 
 /// Copies rows to their places in a column.
@@ -179,11 +162,14 @@ macro_rules! put {
     };
 }
 
+/// Extends three rows of nine bytes, which fill a column: what a window of 3x3 covers of an image
+/// of three channels.
+///
 /// # Safety
 /// Nine bytes at `from`, at `step` and at 2 * step, where `step` is positive; 108 bytes at `to`.
 // SAFETY: the code keeps to the calling convention: it restores r4 and r5 and returns.
 #[unsafe(naked)]
-unsafe extern "C" fn three_of_nine(from: *const u8, to: *mut u8, step: usize) {
+pub(super) unsafe extern "C" fn three_of_nine(from: *const u8, to: *mut u8, step: usize) {
     naked_asm!(
         machine!(),
         "push {{r4, r5}}",
