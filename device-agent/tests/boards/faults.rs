@@ -65,7 +65,8 @@ fn check_while(
 ) -> Bench {
     let Bench { mcu, link, device } = &mut bench;
     let link = link.as_ref().unwrap();
-    let from = mcu.requests();
+    // The measurement waits for the fault, however slow the machine is.
+    mcu.hold_after(requests);
     let request = request(&network());
     let (error, taken) = std::thread::scope(|scope| {
         let measuring = scope.spawn(|| {
@@ -75,10 +76,11 @@ fn check_while(
                 begun.elapsed(),
             )
         });
-        while mcu.requests() < from + requests && !measuring.is_finished() {
+        while !mcu.is_holding() && !measuring.is_finished() {
             std::thread::yield_now();
         }
         fault(mcu, link);
+        mcu.release();
         measuring.join().expect("it fails")
     });
     assert!(taken < WITHIN, "{taken:?}: {error}");

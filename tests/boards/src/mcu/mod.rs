@@ -20,7 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
@@ -73,6 +73,17 @@ struct Bridge {
     port: Mutex<Port>,
     is_closed: AtomicBool,
     requests: AtomicU64,
+    hold: Mutex<Hold>,
+    released: Condvar,
+}
+
+/// A moment at which the probe stops answering for a while.
+#[derive(Default)]
+struct Hold {
+    /// The number of answers after which the next one waits.
+    after: Option<u64>,
+    /// Whether an answer waits.
+    is_reached: bool,
 }
 
 impl std::fmt::Debug for Bridge {
@@ -97,6 +108,8 @@ impl Mcu {
             port: Mutex::new(port),
             is_closed: AtomicBool::new(false),
             requests: AtomicU64::new(0),
+            hold: Mutex::default(),
+            released: Condvar::new(),
         });
         let of_thread = Arc::clone(&bridge);
         std::thread::spawn(move || of_thread.listen(&listener));
@@ -118,6 +131,26 @@ impl Mcu {
     /// Returns how many requests the probe has answered.
     pub fn requests(&self) -> u64 {
         self.bridge.requests.load(Ordering::Relaxed)
+    }
+
+    /// Lets the probe answer so many more requests. The next one waits for [`Self::release`].
+    pub fn hold_after(&self, requests: u64) {
+        let after = Some(self.requests() + requests);
+        *self.bridge.hold() = Hold {
+            after,
+            is_reached: false,
+        };
+    }
+
+    /// Whether a request waits for [`Self::release`].
+    pub fn is_holding(&self) -> bool {
+        self.bridge.hold().is_reached
+    }
+
+    /// Lets the probe go on.
+    pub fn release(&self) {
+        *self.bridge.hold() = Hold::default();
+        self.bridge.released.notify_all();
     }
 
     /// Returns the chip's name in [`Self::description`].
@@ -196,6 +229,7 @@ impl Mcu {
 impl Drop for Mcu {
     fn drop(&mut self) {
         self.bridge.is_closed.store(true, Ordering::Release);
+        self.release();
         // Wakes the thread that waits for connections.
         let _ = TcpStream::connect(self.address);
         end(&mut self.emulator);
@@ -205,6 +239,21 @@ impl Drop for Mcu {
 impl Bridge {
     fn port(&self) -> MutexGuard<'_, Port> {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self) -> MutexGuard<'_, Hold> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits while a test holds the probe at this request.
+    fn wait_while_held(&self) {
+        let answered = self.requests.load(Ordering::Relaxed);
+        let mut hold = self.hold();
+        while hold.after.is_some_and(|after| answered >= after) {
+            hold.is_reached = true;
+            let released = self.released.wait(hold);
+            hold = released.unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     fn listen(&self, listener: &TcpListener) {
@@ -235,6 +284,7 @@ impl Bridge {
             let Some((_, request)) = text.trim_end_matches('#').split_once('!') else {
                 continue;
             };
+            self.wait_while_held();
             let answer = match wire::Request::parse(request) {
                 Some(request) => self.port().answer(&request)?,
                 None => wire::Answer::Failed,
