@@ -109,7 +109,7 @@ const APPROACHES: u32 = 12;
 /// What narrowing leads to.
 pub(crate) enum Approach {
     /// This candidate is within the budget.
-    Within(EpisodeRecord),
+    Within(Box<EpisodeRecord>),
     Nothing,
     /// The last one that may be within it has no valid measurement, for this reason.
     NotMeasured(String),
@@ -174,7 +174,7 @@ pub(crate) fn approach(
                 continue;
             }
             match confirm(work, searching, &record)? {
-                Confirmation::Met => return Ok(Approach::Within(record)),
+                Confirmation::Met => return Ok(Approach::Within(Box::new(record))),
                 Confirmation::NotMet => {}
                 Confirmation::NotMeasured(reason) => ended = Approach::NotMeasured(reason),
             }

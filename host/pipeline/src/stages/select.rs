@@ -71,7 +71,7 @@ pub(crate) fn finetune_best(
     let is_measured = unmeasured.is_empty() || refused;
     if chosen.is_empty() && hard && kind.may_narrow() && is_measured {
         match approach(work, searching, kind)? {
-            Approach::Within(record) => chosen.push(record),
+            Approach::Within(record) => chosen.push(*record),
             Approach::Nothing => {}
             Approach::NotMeasured(reason) => unmeasured.push(reason),
         }
