@@ -1,6 +1,8 @@
 //! What a run would do: everything that is checked before anything takes long, and the stages that
 //! follow. Nothing is written.
 
+mod tunings;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,7 @@ use crate::progress::Reporter;
 use crate::stages::compared;
 use crate::stages::repair::needs_joint_training;
 use crate::start::{Smallest, memory_within_reach, within_reach};
+use tunings::Tunings;
 
 /// Keep ratio of the network whose training is timed.
 const TYPICAL_KEEP: f64 = 0.6;
@@ -49,11 +52,16 @@ pub struct RunPlan {
     pub checked: Vec<PlanLine>,
     /// The stages in their order.
     pub stages: Vec<PlanLine>,
-    /// Images that pass through the trainings of the run, forwards and backwards; unknown for a
-    /// network that libtorch runs in part.
+    /// Images that pass through the trainings of the run, forwards and backwards, if each network
+    /// is trained once; unknown for a network that libtorch runs in part.
     pub training_images: Option<u64>,
     /// About how long the trainings take, by timing a few steps, seconds; likewise.
     pub training_seconds: Option<f64>,
+    /// These images if each network takes the most trainings: one without labels is trained again
+    /// where that took it farther from the original.
+    pub most_training_images: Option<u64>,
+    /// About how long these take, seconds.
+    pub most_training_seconds: Option<f64>,
     /// The most worker processes that the run measures in: a candidate is measured in one.
     pub measurements: u64,
     /// About how long these take, by timing one, seconds. Candidates that the latency model
@@ -112,16 +120,19 @@ pub fn dry_run(
         line("budget", budget),
         line("training", format!("on {}", config.train_on)),
     ];
-    let training_images = (!planned.is_partial()).then(|| planned.training_images());
-    let seconds = |images: u64| -> Result<f64, PipelineError> {
-        let rate = planned.images_per_second(runtime.device)?;
-        Ok(images as f64 / rate.max(f64::MIN_POSITIVE))
+    let trained = (!planned.is_partial()).then(|| planned.training_images());
+    let rate = match trained {
+        Some(_) => planned.images_per_second(runtime.device)?,
+        None => 0.0,
     };
+    let seconds = |images: u64| images as f64 / rate.max(f64::MIN_POSITIVE);
     Ok(RunPlan {
         checked,
         stages: planned.stages(),
-        training_images,
-        training_seconds: training_images.map(seconds).transpose()?,
+        training_images: trained.map(|(once, _)| once),
+        training_seconds: trained.map(|(once, _)| seconds(once)),
+        most_training_images: trained.map(|(_, most)| most),
+        most_training_seconds: trained.map(|(_, most)| seconds(most)),
         measurements,
         measuring_seconds: measurements as f64 * one.as_secs_f64(),
     })
@@ -292,7 +303,8 @@ impl Planned<'_> {
         }
     }
 
-    fn training_images(&self) -> u64 {
+    /// Images that pass through the trainings: if each network is fine-tuned once, and at most.
+    fn training_images(&self) -> (u64, u64) {
         let config = self.config;
         let joint = if needs_joint_training(config) {
             config.joint.epochs
@@ -304,9 +316,20 @@ impl Planned<'_> {
         } else {
             config.original.epochs
         };
-        let short = self.halved() * config.result.halving.epochs;
-        let epochs = original + joint + short + self.tuned() * config.finetune.epochs;
-        (epochs * self.inputs.splits.train.len()) as u64
+        let before = original + joint;
+        let tunings = self.tunings();
+        let images = |epochs: usize| (epochs * self.inputs.splits.train.len()) as u64;
+        let once = images(before + tunings.epochs());
+        (once, images(before + tunings.most_epochs()))
+    }
+
+    fn tunings(&self) -> Tunings<'_> {
+        Tunings {
+            config: self.config,
+            kind: self.inputs.kind,
+            halved: self.halved(),
+            tuned: self.tuned(),
+        }
     }
 
     fn stages(&self) -> Vec<PlanLine> {
@@ -358,27 +381,20 @@ impl Planned<'_> {
                 tried(kind, kind.baseline_episodes(config.episodes())),
             );
         }
-        let (halved, epochs) = (self.halved(), config.result.halving.epochs);
-        if halved > 0 && !self.is_partial() {
-            add(
-                "short fine-tuning",
-                format!("{halved} candidates, {epochs} epochs each"),
-            );
+        let tunings = self.tunings();
+        if self.halved() > 0 && !self.is_partial() {
+            add("short fine-tuning", tunings.short_in_words());
         }
         match config.result.plans.len() {
             0 => {}
             1 => add("compared", "the network of 1 plan".into()),
             count => add("compared", format!("the networks of {count} plans")),
         }
-        let epochs = config.finetune.epochs;
         add(
             "fine-tuning",
-            match self.tuned() {
-                _ if self.is_partial() => {
-                    "of the part that libtorch runs, where that is all that is compared".into()
-                }
-                1 => format!("1 network, {epochs} epochs"),
-                count => format!("{count} networks, {epochs} epochs each"),
+            match self.is_partial() && !tunings.is_the_users() {
+                true => "of the part that libtorch runs, where that is all that is compared".into(),
+                false => tunings.in_words(),
             },
         );
         let test = self.inputs.splits.test.len();

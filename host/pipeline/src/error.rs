@@ -161,6 +161,17 @@ pub enum PipelineError {
         /// The network that ratios are to, in words.
         reference: String,
     },
+    /// No candidate could be measured with the final effort.
+    #[error(
+        "none of the candidates within the budget could be confirmed ({candidates} tried). The last: {last}. Continue with \
+         --resume when the device has less other work: they are measured again"
+    )]
+    Unconfirmed {
+        /// Candidates without a valid measurement.
+        candidates: usize,
+        /// Why the last one has none.
+        last: String,
+    },
     /// The model is quantised already.
     #[error(
         "model '{model}': it is quantised already (node '{node}'); give the network in floats that it was made from, or \

@@ -196,12 +196,30 @@ pub(crate) fn searched_space(
         .collect();
     let space = width_space(analysis, &config.widths)?;
     let mut groups: Vec<GroupSpace> = space.groups;
+    for (index, group) in groups.iter_mut().enumerate() {
+        if !can_go(analysis, index) {
+            group.widths.retain(|&width| width > 0);
+        }
+    }
     for (index, (pattern, rule)) in ruled {
-        let removable = analysis.removal(GroupId(index)).is_some();
+        let removable = can_go(analysis, index);
         let group = &mut groups[index];
         group.widths = rule.widths(pattern, (&config.widths, group.channels), removable)?;
     }
     Ok(Space::new(groups)?)
+}
+
+/// Whether a group may be emptied, which removes a branch. One that holds most of the groups is no
+/// branch but the network, as all below the first level of a U-Net: no training gets back what
+/// goes with it, and what the group itself adds to later layers says nothing of that.
+fn can_go(analysis: &Analysis, group: usize) -> bool {
+    let Some(removal) = analysis.removal(GroupId(group)) else {
+        return false;
+    };
+    let is_dead = |layer| removal.dead.binary_search(layer).is_ok();
+    let groups = analysis.groups();
+    let gone = groups.iter().filter(|of| of.producers.iter().all(is_dead));
+    2 * gone.count() <= groups.len()
 }
 
 /// The widths that `grid` admits for the groups of a network.
@@ -218,4 +236,50 @@ pub fn width_space(
         None => grid.group(&g.name, g.channels),
     });
     Space::new(groups.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use channels::analyse;
+    use onnx_graph::ops::{Add, Conv};
+    use onnx_graph::{DType, Dim, Tensor, ValueId};
+
+    use super::*;
+
+    fn conv(graph: &mut Graph, name: &str, x: ValueId, (from, to): (usize, usize)) -> ValueId {
+        let weight = Tensor::f32(vec![to, from, 1, 1], vec![0.5; from * to]).unwrap();
+        let weight = graph.add_constant(&format!("{name}.weight"), weight);
+        let op = Conv {
+            kernel: vec![1, 1],
+            strides: vec![1, 1],
+            pads: vec![0; 4],
+            dilations: vec![1, 1],
+            group: 1,
+        };
+        graph.push(name, op.into(), &[x, weight]).unwrap()
+    }
+
+    /// Whether the groups of a network may be emptied, whose `inner` layers are beside an identity.
+    fn removed(inner: usize) -> Vec<bool> {
+        let mut graph = Graph::new("net", 17);
+        let dims = [2, 8, 4, 4].map(Dim::Known);
+        let x = graph.add_input("x", DType::F32, dims.to_vec());
+        let stem = conv(&mut graph, "stem", x, (8, 16));
+        let mut last = stem;
+        for layer in 0..=inner {
+            last = conv(&mut graph, &format!("inner{layer}"), last, (16, 16));
+        }
+        let sum = graph.push("sum", Add.into(), &[stem, last]).unwrap();
+        let out = conv(&mut graph, "out", sum, (16, 4));
+        graph.add_output(out);
+        let analysis = analyse(&graph).unwrap();
+        let space = searched_space(&graph, &analysis, &RunConfig::default()).unwrap();
+        space.groups.iter().map(|of| of.widths[0] == 0).collect()
+    }
+
+    #[test]
+    fn a_branch_with_most_of_the_groups_is_not_removed() {
+        assert_eq!(removed(1), [false, true]);
+        assert_eq!(removed(2), [false, false, false]);
+    }
 }

@@ -26,7 +26,7 @@ use crate::stages::export::NetworkRole;
 use crate::stages::finetune::Source;
 use crate::stages::scoring::Scoring;
 use crate::stages::{
-    calibrate, compared, export, importance, kernels, original, precision, repair,
+    calibrate, compared, confirm, export, importance, kernels, original, precision, repair,
     search as episodes, select, train as joint,
 };
 use crate::start::{self, Feasibility};
@@ -344,13 +344,19 @@ fn advance(
         teacher: &prepared.model.graph,
     };
     let count = config.result.candidates;
-    let winners = select::finetune_best(work, &searching, &source, main, count)?;
+    let winners = match select::finetune_best(work, &searching, &source, main, count) {
+        Err(error @ PipelineError::Unconfirmed { .. }) => {
+            confirm::forget_unmeasured(work, main)?;
+            return Err(error);
+        }
+        other => other?,
+    };
     let mut others = Vec::new();
     for kind in baselines {
         match select::finetune_best(work, &searching, &source, kind, 1) {
             Ok(mut tuned) => others.append(&mut tuned),
             // Its failures were reported one by one.
-            Err(PipelineError::Command { .. }) => {}
+            Err(PipelineError::Command { .. } | PipelineError::Unconfirmed { .. }) => {}
             Err(PipelineError::NothingFeasible { .. }) => {
                 work.reporter
                     .warn(&format!("{}: no configuration met the budget", kind.name()));

@@ -199,6 +199,7 @@ impl RunSet {
                 Err(
                     error @ (PipelineError::BudgetOutOfReach { .. }
                     | PipelineError::NothingFeasible { .. }
+                    | PipelineError::Unconfirmed { .. }
                     | PipelineError::Slower { .. }),
                 ) => {
                     let reason = error.to_string();

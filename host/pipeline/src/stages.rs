@@ -5,6 +5,7 @@ pub(crate) mod attempt;
 pub(crate) mod calibrate;
 pub(crate) mod candidate;
 pub(crate) mod compared;
+pub(crate) mod confirm;
 pub(crate) mod distillation;
 pub(crate) mod export;
 pub(crate) mod finetune;

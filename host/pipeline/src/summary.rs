@@ -26,7 +26,7 @@ use crate::prepare::Prepared;
 use crate::records::{Key, Records};
 use crate::stages::candidate::Searching;
 use crate::stages::export::{EXPORT, FinalRow, NetworkRole};
-use crate::stages::finetune::Purpose;
+use crate::stages::finetune::{PASSED_OVER, Purpose};
 use crate::stages::original::TRAINED;
 use crate::start::{CLASSIFIES, Feasibility};
 use crate::work::Work;
@@ -126,6 +126,12 @@ pub(crate) fn report_data(
     warnings.extend(work.records.get(&DEVICE_NEWS)?.unwrap_or_default());
     warnings.extend(hits.and_then(|h| h.warning()));
     warnings.extend(doubts);
+    let passed_over = work.records.all_of::<String>(PASSED_OVER)?;
+    warnings.extend(
+        passed_over
+            .iter()
+            .map(|reason| format!("Passed over: {reason}.")),
+    );
     warnings.extend(data_doubts(&prepared.splits.notes));
     let data = work.config.data.as_ref();
     Ok(ReportData {

@@ -1,5 +1,4 @@
-"""The way back to PyTorch: `cut` cuts a module by a plan of graphprune, `load` takes the weights of a pruned file into it, and
-`export` writes an ONNX file whose initializers have the names of the module's parameters."""
+"""The way back to PyTorch: `cut` and `load` of what graphprune pruned, and `export` with the names of the parameters."""
 
 from graphprune.cutting import Zero, cut
 from graphprune.files import BridgeError, export, load

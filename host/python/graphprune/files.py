@@ -98,8 +98,7 @@ def load(module, onnx):
             found[path + "." * bool(path) + "bias"] = bias
         elif bias is not None:
             added.append((layer, bias))
-    reached = {id(named[name]) for name in found}
-    linked = {link.tensor for link in binding.links.values()}
+    reached, linked = {id(named[name]) for name in found}, {link.tensor for link in binding.links.values()}
     wrong += [f"it has no '{name}'" for name, tensor in named.items() if id(tensor) not in reached and name in linked]
     if wrong:
         raise BridgeError(f"{onnx} does not fit the module: {'; '.join(wrong)}")

@@ -60,7 +60,8 @@ pub struct WidthGrid {
     pub multiple: usize,
     /// Most widths per group, evenly spread from the smallest to the full one.
     pub max_choices: usize,
-    /// Whether the group inside a residual branch may be emptied, which removes the branch.
+    /// Whether the group inside a residual branch may be emptied, which removes the branch. A
+    /// branch with more than half of the groups stays.
     pub remove: bool,
 }
 

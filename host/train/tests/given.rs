@@ -5,10 +5,11 @@ use std::sync::Arc;
 use channels::{PrunePlan, analyse, importance_order, prune};
 use datasets::Splits;
 use onnx_graph::Graph;
-use onnx_graph::ops::{Identity, Op, Relu, Reshape, Softmax};
+use onnx_graph::ops::{Identity, Op, ReduceMax, Relu, Reshape, Sigmoid, Softmax};
 use torch_exec::{Device, NormMode, Params, Program, Tensor};
 use train::{
-    Classification, Follow, GivenSamples, GivenScorer, Runtime, Subject, Task, TrainError, score,
+    Classification, Follow, Followed, GivenSamples, GivenScorer, OutputForm, Runtime, Subject,
+    Task, TrainError, score,
 };
 
 fn splits() -> Splits {
@@ -122,6 +123,47 @@ fn fidelity_does_not_depend_on_where_outputs_are_computed() {
         check(Arc::new(here), &tail);
         check(Arc::new(elsewhere), &tail);
     }
+}
+
+#[test]
+fn one_channel_behind_a_sigmoid_is_a_yes_or_no() {
+    let largest = ReduceMax {
+        axes: vec![1],
+        keepdims: true,
+    };
+    let tail: [Op; 3] = [largest.into(), Sigmoid.into(), reshape(&[0, 1, 1])];
+    let (original, pruned) = networks(&tail);
+    let named = |form: OutputForm| Followed {
+        name: original.value(original.outputs()[0]).name.clone(),
+        weight: 1.0,
+        form: Some(form),
+    };
+    let data = splits().search;
+    let task = |form| {
+        let (samples, runtime) = ((40, 3), Runtime::default());
+        Follow::new(&original, &[named(form)], data.as_ref(), samples, runtime).unwrap()
+    };
+    let choices = task(OutputForm::Classes);
+    let subject = Subject {
+        graph: &pruned,
+        task: &choices,
+        original: Some(&original),
+    };
+    let found = score(subject, data.as_ref(), 16, Runtime::default()).unwrap();
+    let probabilities = |graph: &Graph| -> Vec<f32> {
+        let mut rows = vec![0.0; 3 * 32 * 32];
+        let each = (0..data.len()).map(|index| {
+            data.decode(index, &mut rows).unwrap();
+            outputs(graph)(&rows).unwrap()[0][0]
+        });
+        each.collect()
+    };
+    let (before, after) = (probabilities(&original), probabilities(&pruned));
+    let pairs = before.iter().zip(&after);
+    let equal = pairs.filter(|(a, b)| (**a > 0.5) == (**b > 0.5)).count();
+    assert!((found.value - equal as f64 / before.len() as f64).abs() < 1e-6);
+    assert!(found.divergence.unwrap() > 0.0);
+    check(Arc::new(choices), &tail);
 }
 
 #[test]

@@ -68,6 +68,9 @@ pub(super) fn rows(
         )]);
     }
     if shape.get(1..) == Some(dims) {
+        if shape[0] == 0 {
+            return Err(unfit(path, format!("{of} holds no sample")));
+        }
         let values = Arc::new(read(path, name)?.1);
         let row = |row| ArrayRef::Row(Arc::clone(&values), row);
         return Ok((0..shape[0]).map(row).collect());

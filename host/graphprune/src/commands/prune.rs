@@ -109,10 +109,13 @@ fn describe(options: &RunOptions) -> anyhow::Result<ExitCode> {
     plan.checked.iter().for_each(line);
     say!("\nthe run would do");
     plan.stages.iter().for_each(line);
-    let trainings = match (plan.training_images, plan.training_seconds) {
-        (Some(images), Some(seconds)) => format!(
-            "{images} images pass through its trainings: about {} min",
-            (seconds / 60.0).ceil()
+    let images = plan.training_images.zip(plan.most_training_images);
+    let seconds = plan.training_seconds.zip(plan.most_training_seconds);
+    let trainings = match (images, seconds) {
+        (Some((once, most)), Some((least, longest))) => format!(
+            "{} images pass through its trainings: about {} min",
+            range(once as f64, most as f64),
+            range((least / 60.0).ceil(), (longest / 60.0).ceil())
         ),
         _ => "The time of trainings is not estimated, as libtorch runs the network in part".into(),
     };
@@ -123,6 +126,14 @@ fn describe(options: &RunOptions) -> anyhow::Result<ExitCode> {
         (plan.measuring_seconds / 60.0).ceil()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whole numbers from one to another, in words.
+fn range(from: f64, to: f64) -> String {
+    match from == to {
+        true => format!("{from:.0}"),
+        false => format!("{from:.0} to {to:.0}"),
+    }
 }
 
 fn line(line: &PlanLine) {

@@ -28,6 +28,9 @@ const ALL: [Attempt; 5] = [
     Attempt::gentle(0.0001),
 ];
 
+/// The most trainings of a network without labels.
+pub(crate) const MOST: usize = ALL.len();
+
 impl Attempt {
     /// As the configuration says.
     pub const CONFIGURED: Self = Self {

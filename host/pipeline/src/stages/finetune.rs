@@ -2,10 +2,11 @@
 
 use channels::PrunePlan;
 use onnx_graph::{Graph, fold_batch_norm};
+use report::Metric;
 use serde::{Deserialize, Serialize};
 use train::{
-    FinetuneConfig, GeneticSelection, PruningNet, Repairer, StructuredObs, draw_batches, features,
-    materialise, recalibrate,
+    FinetuneConfig, GeneticSelection, PruningNet, Repairer, Score, StructuredObs, draw_batches,
+    features, materialise, recalibrate,
 };
 
 use crate::config::{RunConfig, WeightOrigin};
@@ -45,6 +46,9 @@ pub(crate) struct Source<'a> {
     pub teacher: &'a Graph,
 }
 
+/// The kind of the keys of networks that were passed over, each with its reason.
+pub(crate) const PASSED_OVER: &str = "passed-over";
+
 /// The purpose of a fine-tuning.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -71,7 +75,7 @@ impl Purpose {
 
     /// The key of the reason why the network called `label` was passed over.
     pub fn key_of_failure(self, label: &str) -> Key<String> {
-        Key::of("passed-over", &format!("{}/{label}", self.folder()))
+        Key::of(PASSED_OVER, &format!("{}/{label}", self.folder()))
     }
 
     /// The checkpoint of the network called `label`, in the run folder.
@@ -249,12 +253,12 @@ fn trained(
         let attempt = attempts.first();
         return trained_by(work, source, (purpose, network, attempt), (start, plan));
     }
-    let before = source.scoring.of(work, prepared, start)?.share();
+    let before = source.scoring.of(work, prepared, start)?;
     let metric = prepared.of_task();
     for (at, attempt, next) in attempts.all() {
         let graph = trained_by(work, source, (purpose, network, attempt), (start, plan))?;
-        let after = source.scoring.of(work, prepared, &graph)?.share();
-        let is_nearer = after >= before;
+        let after = source.scoring.of(work, prepared, &graph)?;
+        let is_nearer = is_nearer(&after, &before);
         if is_nearer || next.is_none() {
             attempts.served(work, at)?;
         }
@@ -270,13 +274,32 @@ fn trained(
         };
         let note = format!(
             "{label}: {} after the {}, less than before ({}): {then}",
-            metric.write(after),
+            closeness(&after, &metric),
             purpose.words(),
-            metric.write(before)
+            closeness(&before, &metric)
         );
         work.reporter.note(&note);
     }
     Ok(start.clone())
+}
+
+/// Whether a network is at least as near to the original as it was. A share ends at zero, the error
+/// does not.
+fn is_nearer(after: &Score, before: &Score) -> bool {
+    let error = |of: &Score| of.divergence.unwrap_or(f64::INFINITY);
+    let shares = after.share().total_cmp(&before.share());
+    shares.then(error(before).total_cmp(&error(after))).is_ge()
+}
+
+/// How near a network is to the original, in words.
+fn closeness(score: &Score, metric: &Metric) -> String {
+    let share = metric.write(score.share());
+    match score.divergence {
+        Some(error) if score.share() == 0.0 => {
+            format!("{share} (an error of {error:.2} times the spread)")
+        }
+        _ => share,
+    }
 }
 
 /// The network, fine-tuned from `start`.
@@ -394,4 +417,29 @@ fn starting_point(
             graph
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_beyond_the_spread_is_compared_by_its_error() {
+        let check = |after: (f64, f64), before: (f64, f64), expected: bool| {
+            let score = |(share, error): (f64, f64)| Score {
+                divergence: Some(error),
+                ..Score::given(share)
+            };
+            let found = is_nearer(&score(after), &score(before));
+            assert_eq!(found, expected, "{after:?} after {before:?}");
+        };
+        check((0.4, 0.6), (0.3, 0.7), true);
+        check((0.3, 0.7), (0.4, 0.6), false);
+        check((0.0, 1.1), (0.0, 1.4), true);
+        check((0.0, 23.7), (0.0, 1.1), false);
+        check((0.0, 1.1), (0.0, 1.1), true);
+        check((0.0, f64::NAN), (0.0, 1.1), false);
+        let unknown = Score::given(0.5);
+        assert!(is_nearer(&unknown, &unknown));
+    }
 }

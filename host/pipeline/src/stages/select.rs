@@ -1,10 +1,8 @@
 //! From the search's episodes to the networks of the final table: which candidates are
 //! fine-tuned, and which one wins.
 
-use latency::Model;
-use measuring::Effort;
 use onnx_graph::Graph;
-use search::{CostKind, RewardMode, Widths, narrow};
+use search::RewardMode;
 
 use crate::config::{RunConfig, StrategyKind, WeightOrigin};
 use crate::episodes::EpisodeRecord;
@@ -13,17 +11,16 @@ use crate::folder::PLAN;
 use crate::model::hex_sha256;
 use crate::plan::{CutPlan, Planned};
 use crate::prepare::Prepared;
-use crate::records::Key;
 use crate::stages::abreast;
-use crate::stages::candidate::{Asked, Judged, Searching, measure_all};
+use crate::stages::candidate::Searching;
+use crate::stages::confirm::{Approach, Confirmation, approach, confirm};
 use crate::stages::export::{self, FinalRow, NetworkRole};
 use crate::stages::finetune::{self, Network, Purpose, Source, Tuned};
 use crate::stages::repair;
-use crate::stages::search::environment;
 use crate::work::Work;
 
 /// Fine-tunes the `count` best candidates of a strategy that a measurement with the final effort
-/// confirms.
+/// confirms. One without a valid measurement is passed over.
 pub(crate) fn finetune_best(
     work: &mut Work<'_>,
     searching: &Searching<'_>,
@@ -52,22 +49,43 @@ pub(crate) fn finetune_best(
         count
     };
     let mut chosen: Vec<EpisodeRecord> = Vec::new();
+    let mut unmeasured: Vec<String> = Vec::new();
+    let mut refused = false;
     for (record, outcome) in ranked {
         if chosen.len() == compared || (hard && !outcome.feasible) {
             break;
         }
-        let again = chosen.iter().any(|c| c.widths == record.widths);
-        if !again && (!hard || confirmed(work, searching, &record)?) {
-            chosen.push(record);
+        if chosen.iter().any(|c| c.widths == record.widths) {
+            continue;
+        }
+        match hard
+            .then(|| confirm(work, searching, &record))
+            .transpose()?
+        {
+            None | Some(Confirmation::Met) => chosen.push(record),
+            Some(Confirmation::NotMet) => refused = true,
+            Some(Confirmation::NotMeasured(reason)) => unmeasured.push(reason),
         }
     }
-    if chosen.is_empty() && hard && kind.may_narrow() {
-        chosen.extend(approach(work, searching, kind)?);
+    // A device that gives no valid measurement gives none of a narrower network.
+    let is_measured = unmeasured.is_empty() || refused;
+    if chosen.is_empty() && hard && kind.may_narrow() && is_measured {
+        match approach(work, searching, kind)? {
+            Approach::Within(record) => chosen.push(*record),
+            Approach::Nothing => {}
+            Approach::NotMeasured(reason) => unmeasured.push(reason),
+        }
     }
     if chosen.len() > count {
         chosen = halve(work, source, chosen)?;
     }
     chosen.truncate(count);
+    if let (true, Some(last)) = (chosen.is_empty(), unmeasured.pop()) {
+        return Err(PipelineError::Unconfirmed {
+            candidates: unmeasured.len() + 1,
+            last,
+        });
+    }
     if chosen.is_empty() {
         let episodes = work.records.episodes(kind);
         let ratios = episodes.iter().filter_map(|e| Some(e.ratio?.value));
@@ -181,113 +199,6 @@ fn halve(
     let accuracy = |of: &Finalist| of.tuned.search_accuracy;
     tuned.sort_by(|a, b| accuracy(b).total_cmp(&accuracy(a)));
     Ok(tuned.into_iter().map(|of| of.record).collect())
-}
-
-/// Configurations narrowed from the nearest one before the search counts as failed.
-const APPROACHES: u32 = 12;
-
-/// A candidate within the budget where the search found none: the nearest one, narrowed a little
-/// more with each try until a measurement confirms it. The last percent of a budget should not
-/// cost an hour of training.
-fn approach(
-    work: &mut Work<'_>,
-    searching: &Searching<'_>,
-    kind: StrategyKind,
-) -> Result<Option<EpisodeRecord>, PipelineError> {
-    let environment = environment(work, searching, kind)?;
-    let mut nearest: Option<(f64, &EpisodeRecord)> = None;
-    for record in work.records.episodes(kind) {
-        let Some(outcome) = searching.outcome(record)? else {
-            continue;
-        };
-        if nearest.is_none_or(|(load, _)| outcome.load < load) {
-            nearest = Some((outcome.load, record));
-        }
-    }
-    let Some((load, from)) = nearest else {
-        return Ok(None);
-    };
-    let widest = Widths(from.widths.clone());
-    work.reporter.note(&format!(
-        "{}: no candidate is surely within the budget; narrowing the nearest one, {}",
-        kind.name(),
-        from.label()
-    ));
-    let mut last = widest.clone();
-    for attempt in 1..=APPROACHES {
-        if work.stop.is_set() {
-            return Err(PipelineError::Stopped);
-        }
-        let share = (1.0 - work.config.result.confirm_margin) * (1.0 - 0.02 * f64::from(attempt));
-        // The error of the prediction for the nearest one is that for its neighbours.
-        let limit = environment.costs.load(&widest) * share / load.max(1.0);
-        let config = narrow(&environment, &widest, limit);
-        // Widths come in steps: the next limit may lead to the same ones.
-        if config == last {
-            continue;
-        }
-        last.clone_from(&config);
-        let asked = Asked {
-            config,
-            took: std::time::Duration::ZERO,
-        };
-        let candidate = asked
-            .evaluate(work, searching, &environment.costs)?
-            .unscreened();
-        let episode = work.records.episodes(kind).len() as u64;
-        let state = work.records.strategy_state(kind)?.unwrap_or_default();
-        for measured in measure_all(work, searching, kind, vec![candidate])? {
-            let Judged { record, .. } = measured.judge(searching, kind, episode)?;
-            work.records
-                .add_episodes(kind, vec![record.clone()], &state)?;
-            if record.feasible && confirmed(work, searching, &record)? {
-                return Ok(Some(record));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Measures a candidate again with the final effort, where that is configured: an hour of
-/// fine-tuning should not depend on a lucky sample.
-fn confirmed(
-    work: &mut Work<'_>,
-    searching: &Searching<'_>,
-    record: &EpisodeRecord,
-) -> Result<bool, PipelineError> {
-    let settings = &work.config.result;
-    if searching.feasibility.cost == CostKind::Macs || !settings.confirm_before_finetuning {
-        return Ok(true);
-    }
-    let label = record.label();
-    let key = Key::of("confirm", &label);
-    if let Some(recorded) = work.records.get(&key)? {
-        return Ok(recorded);
-    }
-    let onnx = searching.prepared.deploy_widths(&record.widths)?.bytes;
-    let measured = work
-        .session
-        .ratio(Model::new(&label[..], onnx), Effort::Final);
-    work.report_devices()?;
-    let ratio = measured?.ratio;
-    let load = searching
-        .feasibility
-        .limits
-        .load(record.macs, Some(ratio.worst()));
-    // Memory is known exactly.
-    let fits = record.memory.is_none_or(|memory| memory <= 1.0);
-    let met = fits && load <= 1.0 - settings.confirm_margin;
-    let verdict = if met {
-        "confirmed"
-    } else {
-        "too close to the budget or over it when measured longer"
-    };
-    work.reporter.note(&format!(
-        "{label}: {:.3}x ({:.3} to {:.3}), {verdict}",
-        ratio.value, ratio.low, ratio.high
-    ));
-    work.records.finish(&key, &met)?;
-    Ok(met)
 }
 
 /// Writes what the result keeps of the given network.

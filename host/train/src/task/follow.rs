@@ -6,7 +6,8 @@ use tch::{Kind, Reduction, Tensor};
 use torch_exec::{NormMode, Params, distillation};
 
 use super::form::{
-    Moments, OutputForm, apart, by_position, class_axis, distribution, float_outputs, head_of,
+    Moments, OutputForm, apart, by_position, choice_of, choices, class_axis, distribution,
+    float_outputs,
 };
 use super::given::{GivenOutputs, Run};
 use super::{Figure, Score, Tally, Task, count};
@@ -141,8 +142,9 @@ impl Unsettled {
             let form = of.form.unwrap_or(usual);
             let (head, axis) = match (form, softmax) {
                 (OutputForm::Classes, Some(of)) => (of.logits, Some(of.axis)),
+                (OutputForm::Classes, None) => (choice_of(original, *id), None),
                 (OutputForm::Values, Some(of)) => (*id, Some(of.axis_of_output)),
-                (_, None) => (*id, None),
+                (OutputForm::Values, None) => (*id, None),
             };
             heads.push(head);
             let output = Output {
@@ -265,7 +267,7 @@ impl Task for Follow {
             let id = graph.outputs().iter().find(named).copied();
             let id = id.ok_or_else(|| fail(format!("the network has no output '{}'", output.name)));
             Ok(match output.spread {
-                None => head_of(graph, id?),
+                None => choice_of(graph, id?),
                 Some(_) => id?,
             })
         };
@@ -297,8 +299,8 @@ impl Task for Follow {
                     .f_square()?
                     .f_mean(Kind::Float)?,
                 None => {
-                    let own = by_position(own, output.axis)?;
-                    let target = by_position(&target, output.axis)?;
+                    let own = choices(own, output.axis)?;
+                    let target = choices(&target, output.axis)?;
                     distillation(&own, &target, weights.distil.temperature)?
                 }
             };
@@ -376,8 +378,8 @@ impl Tally for Distances {
                     sum.count += squares.numel() as f64;
                 }
                 None => {
-                    let own = by_position(own, output.axis)?;
-                    let target = by_position(target, output.axis)?;
+                    let own = choices(own, output.axis)?;
+                    let target = choices(target, output.axis)?;
                     let same = own.f_argmax(-1, false)?;
                     let same = same.f_eq_tensor(&target.f_argmax(-1, false)?)?;
                     sum.equal += same.f_sum(Kind::Int64)?.f_int64_value(&[])? as f64;

@@ -10,7 +10,7 @@ use crate::TrainError;
 /// What the numbers of an output are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputForm {
-    /// Logits or probabilities over the classes of one axis.
+    /// Logits or probabilities over the classes of one axis; a single one is a yes or no.
     Classes,
     /// Values.
     Values,
@@ -107,6 +107,33 @@ pub(crate) fn head_of(graph: &Graph, output: ValueId) -> ValueId {
     distribution(graph, output).map_or(output, |of| of.logits)
 }
 
+/// The logit of a yes or no: the input of the sigmoid that an output comes from, if it has one
+/// channel only.
+pub(crate) fn yes_or_no(graph: &Graph, output: ValueId) -> Option<ValueId> {
+    let producers = graph.producers();
+    let mut id = output;
+    loop {
+        let node = graph.node(producers[id.index()]?);
+        id = node.input(0)?;
+        match &node.op {
+            Op::Sigmoid(_) => break,
+            op if keeps_order(op) => {}
+            _ => return None,
+        }
+    }
+    let shape = graph.sample_shape(id)?;
+    let channels = shape.get(class_axis(graph, id).checked_sub(1)?)?;
+    (channels.known() == Some(1)).then_some(id)
+}
+
+/// What a loss of classes reads in place of an output: the input of its softmax or sigmoid.
+pub(crate) fn choice_of(graph: &Graph, output: ValueId) -> ValueId {
+    let logits = distribution(graph, output).map(|of| of.logits);
+    logits
+        .or_else(|| yes_or_no(graph, output))
+        .unwrap_or(output)
+}
+
 /// The axis of an output, its batch in front, that holds channels or classes, where no softmax
 /// tells: the last of two, the shorter one behind the batch of three, the second of more.
 #[must_use]
@@ -126,6 +153,16 @@ pub(crate) fn by_position(value: &Tensor, axis: usize) -> Result<Tensor, TrainEr
         .f_to_kind(Kind::Float)?
         .f_movedim_int(axis as i64, -1)?
         .f_reshape([-1, channels])?)
+}
+
+/// Logits of classes as `[positions, classes]`. A single one is that of yes, beside which no has 0.
+pub(crate) fn choices(logits: &Tensor, axis: usize) -> Result<Tensor, TrainError> {
+    let by_position = by_position(logits, axis)?;
+    if by_position.size()[1] != 1 {
+        return Ok(by_position);
+    }
+    let no = by_position.f_zeros_like()?;
+    Ok(Tensor::f_cat(&[no, by_position], 1)?)
 }
 
 /// All heads of a batch, side by side: `[N, values]`.

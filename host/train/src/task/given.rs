@@ -4,7 +4,7 @@ use datasets::Dataset;
 use onnx_graph::{Dim, Graph, ValueId};
 use tch::{Device, Tensor};
 
-use super::form::{distribution, float_outputs};
+use super::form::{distribution, float_outputs, yes_or_no};
 use crate::TrainError;
 use crate::samples::{floats, read};
 
@@ -14,14 +14,23 @@ pub type Run<'r, E> = &'r mut dyn FnMut(&[f32]) -> Result<Vec<Vec<f32>>, E>;
 /// Probabilities below this count as that much where their logarithm is compared.
 const LEAST_PROBABILITY: f64 = 1e-7;
 
+/// How a value follows from an output.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    /// It is the output.
+    Plain,
+    /// It is the input of a softmax: up to a constant of each distribution, that is the logarithm.
+    Logarithm,
+    /// It is the input of a sigmoid.
+    Logit,
+}
+
 /// What a task reads of the outputs.
 #[derive(Debug, Clone)]
 struct Head {
     /// The position among the outputs of floats.
     output: usize,
-    /// Whether it reads the input of the softmax that the output comes from: up to a constant of
-    /// each distribution, that is the logarithm.
-    is_logarithm: bool,
+    reading: Reading,
     /// Its sizes for one sample.
     dims: Vec<i64>,
 }
@@ -36,7 +45,8 @@ pub(crate) struct GivenOutputs {
 }
 
 impl GivenOutputs {
-    /// What a task reads of the outputs of `graph`: `heads`, outputs or inputs of their softmax.
+    /// What a task reads of the outputs of `graph`: `heads`, outputs or inputs of their softmax or
+    /// sigmoid.
     ///
     /// # Errors
     /// [`TrainError::Output`] if a size is not known, or a head is neither.
@@ -55,22 +65,27 @@ impl GivenOutputs {
         let head = |&head: &ValueId| {
             let dims = dims(head)?;
             if let Some(output) = ids.iter().position(|&id| id == head) {
-                let is_logarithm = false;
                 return Ok(Head {
                     output,
-                    is_logarithm,
+                    reading: Reading::Plain,
                     dims,
                 });
             }
             let behind = ids.iter().enumerate().find_map(|(output, &id)| {
-                let softmax = distribution(graph, id).filter(|of| of.logits == head)?;
-                Some((output, !softmax.is_logarithm))
+                if let Some(softmax) = distribution(graph, id).filter(|of| of.logits == head) {
+                    let reading = match softmax.is_logarithm {
+                        true => Reading::Plain,
+                        false => Reading::Logarithm,
+                    };
+                    return Some((output, reading));
+                }
+                (yes_or_no(graph, id) == Some(head)).then_some((output, Reading::Logit))
             });
-            let (output, is_logarithm) = behind
+            let (output, reading) = behind
                 .ok_or_else(|| fail(format!("it reads '{}', which is no output", name(head))))?;
             Ok(Head {
                 output,
-                is_logarithm,
+                reading,
                 dims,
             })
         };
@@ -120,9 +135,10 @@ impl GivenOutputs {
             }
             let shape: Vec<i64> = [samples as i64].iter().chain(&head.dims).copied().collect();
             let values = Tensor::f_from_slice(values)?.f_reshape(shape)?;
-            Ok(match head.is_logarithm {
-                true => values.f_clamp_min(LEAST_PROBABILITY)?.f_log()?,
-                false => values,
+            Ok(match head.reading {
+                Reading::Plain => values,
+                Reading::Logarithm => values.f_clamp_min(LEAST_PROBABILITY)?.f_log()?,
+                Reading::Logit => values.f_logit(LEAST_PROBABILITY)?,
             })
         };
         self.heads.iter().map(head).collect()
