@@ -1,8 +1,8 @@
 //! Arithmetic on dimensions, fixed or symbolic, without overflow.
 //!
-//! A product with a symbol is a symbol again, written `64*N`. Such a name is parsed where it is
-//! multiplied or divided, so that a Reshape that merges the batch and splits it again restores
-//! it.
+//! A product with a symbol is a symbol again, written `64*N`, or `64*(H+1)*N` where a symbol is an
+//! expression. Such a name is parsed where it is multiplied or divided, so that a Reshape that
+//! merges the batch and splits it again restores it.
 
 use std::ops::Range;
 
@@ -22,6 +22,69 @@ fn is_plain(symbol: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '-')
 }
 
+/// The number and the symbols of a name that is a product; `None` for any other expression.
+fn factors(name: &str) -> Option<(usize, Vec<&str>)> {
+    let mut parts = outside_of_brackets(name)?;
+    let mut number = 1;
+    if let Some(first) = parts
+        .first()
+        .and_then(|part| part.parse().ok())
+        .filter(|_| parts.len() > 1)
+    {
+        number = first;
+        parts.remove(0);
+    }
+    let one = parts.len() == 1 && number == 1;
+    let symbols = parts.into_iter().map(|part| factor(part, one));
+    Some((number, symbols.collect::<Option<_>>()?))
+}
+
+/// The parts of a product, cut at the stars outside of brackets; `None` if these do not match.
+fn outside_of_brackets(name: &str) -> Option<Vec<&str>> {
+    let (mut depth, mut start, mut parts) = (0usize, 0, Vec::new());
+    for (at, c) in name.char_indices() {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.checked_sub(1)?,
+            '*' if depth == 0 => {
+                parts.push(&name[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&name[start..]);
+    (depth == 0).then_some(parts)
+}
+
+/// The symbol that a part of a product is: a name, a call, or an expression in brackets, which
+/// are omitted unless the part is `alone`.
+fn factor(part: &str, alone: bool) -> Option<&str> {
+    if alone || is_plain(part) {
+        return Some(part);
+    }
+    let opening = part.find('(')?;
+    let call = is_plain(&part[..opening]);
+    let inner = part.strip_suffix(')')?.get(opening + 1..)?;
+    // The first bracket is closed by the last.
+    let mut depth = 1usize;
+    for c in inner.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return None;
+        }
+    }
+    match (opening, call) {
+        (_, true) => Some(part),
+        (0, false) => Some(inner),
+        _ => None,
+    }
+}
+
 impl Product {
     pub fn one() -> Self {
         Self {
@@ -34,19 +97,13 @@ impl Product {
     pub fn times(mut self, dim: &Dim) -> Option<Self> {
         match dim {
             Dim::Known(n) => self.number = self.number.checked_mul(*n)?,
-            Dim::Symbol(s) => {
-                let parts: Vec<&str> = s.split('*').collect();
-                let (number, names) = match parts[0].parse::<usize>() {
-                    Ok(n) if parts.len() > 1 => (n, &parts[1..]),
-                    _ => (1, &parts[..]),
-                };
-                if names.iter().all(|n| is_plain(n)) {
+            Dim::Symbol(s) => match factors(s) {
+                Some((number, names)) => {
                     self.number = self.number.checked_mul(number)?;
-                    self.symbols.extend(names.iter().map(|&n| n.to_owned()));
-                } else {
-                    self.symbols.push(s.clone());
+                    self.symbols.extend(names.into_iter().map(str::to_owned));
                 }
-            }
+                None => self.symbols.push(s.clone()),
+            },
         }
         Some(self)
     }
@@ -110,7 +167,16 @@ impl Product {
             return Dim::Symbol(self.symbols.swap_remove(0));
         }
         self.symbols.sort();
-        let names = self.symbols.join("*");
+        let written = |name: &String| match factor(name, false) == Some(name) {
+            true => name.clone(),
+            false => format!("({name})"),
+        };
+        let names = self
+            .symbols
+            .iter()
+            .map(written)
+            .collect::<Vec<_>>()
+            .join("*");
         Dim::Symbol(if self.number == 1 {
             names
         } else {
@@ -187,6 +253,34 @@ pub fn blocks(from: &[Dim], to: &[Dim]) -> Option<Vec<(Range<usize>, Range<usize
     Some(out)
 }
 
+/// Cuts the axes of a value before and after a Reshape into runs of equal size, as [`blocks`] does.
+/// Where open sizes hide which axes in the middle belong together, they are one run: the whole
+/// has the same size before and after.
+#[must_use]
+pub fn reshaped(from: &[Dim], to: &[Dim]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
+    if let Some(runs) = blocks(from, to) {
+        return Some(runs);
+    }
+    let (mut front, mut i) = (Vec::new(), 0);
+    let one = |dim: &Dim| *dim == Dim::Known(1);
+    while i < from.len().min(to.len()) && from[i] == to[i] && !one(&from[i]) {
+        front.push((i..i + 1, i..i + 1));
+        i += 1;
+    }
+    let (mut a, mut b, mut back) = (from.len(), to.len(), Vec::new());
+    while a > i && b > i && from[a - 1] == to[b - 1] && !one(&from[a - 1]) {
+        (a, b) = (a - 1, b - 1);
+        back.push((a..a + 1, b..b + 1));
+    }
+    if front.is_empty() && back.is_empty() || a == i || b == i {
+        return None;
+    }
+    front.push((i..a, i..b));
+    back.reverse();
+    front.extend(back);
+    Some(front)
+}
+
 /// Longest name of an open size. Names contain other names, and would double with every addition.
 const LONGEST: usize = 200;
 
@@ -245,6 +339,55 @@ mod tests {
             .unwrap();
         assert_eq!(split.dim(), sym("N"));
         assert_eq!(Product::of(&[Dim::Known(usize::MAX), Dim::Known(2)]), None);
+    }
+
+    #[test]
+    fn a_product_of_expressions_splits_again() {
+        let (h, w) = (sym("floor((H+2-3)/2)+1"), sym("ceil(W/2)"));
+        let merged = Product::of(&[h.clone(), w.clone(), Dim::Known(8)]).unwrap();
+        let merged = merged.dim();
+        assert_eq!(merged, sym("8*ceil(W/2)*(floor((H+2-3)/2)+1)"));
+        let split = |by: Dim| {
+            Some(
+                Product::of(&[merged.clone()])?
+                    .over(&Product::of(&[by])?)?
+                    .dim(),
+            )
+        };
+        assert_eq!(split(h), Some(sym("8*ceil(W/2)")));
+        assert_eq!(split(w), Some(sym("8*(floor((H+2-3)/2)+1)")));
+        for whole in [
+            "2*(a)+(b)",
+            "(a)*(b)//2",
+            "2*a//4",
+            "(a*b",
+            "a)*(b",
+            "2*a[b",
+            "(H+1)",
+            "2**a",
+        ] {
+            assert_eq!(Product::of(&[sym(whole)]).unwrap().dim(), sym(whole));
+            assert_eq!(
+                factors(whole)
+                    .map(|(n, names)| (n, names.len()))
+                    .unwrap_or((1, 1)),
+                (1, 1)
+            );
+        }
+    }
+
+    #[test]
+    fn open_sizes_that_a_reshape_mixes_are_one_run() {
+        let shape = |text: &str| -> Shape {
+            let dim = |d: &str| d.parse().map_or_else(|_| sym(d), Dim::Known);
+            text.split_whitespace().map(dim).collect()
+        };
+        let cut = |from, to| reshaped(&shape(from), &shape(to));
+        let runs = vec![(0..1, 0..1), (1..2, 1..2), (2..4, 2..6)];
+        assert_eq!(cut("N 64 H W", "N 64 A 2 B 2"), Some(runs));
+        let runs = vec![(0..2, 0..2), (2..3, 2..3)];
+        assert_eq!(cut("A B 8", "C D 8"), Some(runs));
+        assert_eq!(cut("N 64 H", "M 32 H2"), None);
     }
 
     #[test]

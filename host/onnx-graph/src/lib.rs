@@ -84,7 +84,7 @@ pub use attribute::{Attribute, AttributeValue};
 pub use consumers::Consumers;
 pub use dead::Live;
 pub use deploy::{Deployed, deploy};
-pub use dims::blocks;
+pub use dims::{blocks, reshaped};
 pub use error::GraphError;
 pub use external::{ExternalData, NoExternalData};
 pub use graph::{Graph, Node};

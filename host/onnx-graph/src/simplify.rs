@@ -3,6 +3,7 @@
 
 mod apart;
 mod neighbours;
+mod normalised;
 mod picks;
 mod states;
 mod strided;
@@ -27,6 +28,7 @@ pub(crate) fn simplify(graph: &mut Graph) {
         strided::view,
         unpacked,
         apart::apart,
+        normalised::apart,
         split_at_once,
         broadcast_by_reader,
         zeros::padding,
