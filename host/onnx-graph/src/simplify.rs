@@ -9,10 +9,10 @@ mod states;
 mod strided;
 mod zeros;
 
-use crate::dims::blocks;
 use crate::graph::{Graph, Node};
 use crate::ops::{Op, Reshape, Slice, Squeeze, Transpose};
 use crate::patch::Patch;
+use crate::reshaping::blocks;
 use crate::value::{Dim, NodeId, ValueId};
 use neighbours::Neighbours;
 

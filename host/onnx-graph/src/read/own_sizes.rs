@@ -17,11 +17,14 @@ struct List {
     name: String,
 }
 
+/// The joined lists, by value.
+type Lists = HashMap<ValueId, List>;
+
 /// Gives each Reshape, Expand and Resize to a joined list of sizes a list, and constants in it,
 /// that nothing else reads. An Expand that keeps sizes of its input has no list of these: ones in
 /// their places say the same.
 pub(super) fn own_sizes(graph: &mut Graph) {
-    let mut lists: HashMap<ValueId, List> = HashMap::new();
+    let mut lists = Lists::new();
     let mut reads: HashMap<ValueId, usize> = HashMap::new();
     for node in &graph.nodes {
         for &input in node.inputs.iter().flatten() {
@@ -42,7 +45,7 @@ pub(super) fn own_sizes(graph: &mut Graph) {
     let shared = |value: &ValueId| reads.get(value).is_some_and(|&n| n > 1);
     let nodes = std::mem::take(&mut graph.nodes);
     for mut node in nodes {
-        if let Some(own) = expanded(graph, &node) {
+        if let Some(own) = expanded(graph, &lists, &node) {
             node.inputs[1] = Some(own);
         } else if let Some((of, at)) = listed(&node)
             && let Some(list) = lists.get(&at)
@@ -81,7 +84,7 @@ fn listed(node: &Node) -> Option<(usize, ValueId)> {
 /// Appends the list of sizes of an Expand with ones for the sizes that its input has, and returns
 /// it; `None` for other nodes, and where the input has no such size that may be a number of
 /// channels.
-fn expanded(graph: &mut Graph, node: &Node) -> Option<ValueId> {
+fn expanded(graph: &mut Graph, lists: &Lists, node: &Node) -> Option<ValueId> {
     let (Op::Expand(op), Some(list)) = (&node.op, node.input(1)) else {
         return None;
     };
@@ -92,7 +95,8 @@ fn expanded(graph: &mut Graph, node: &Node) -> Option<ValueId> {
         let counts = size.and_then(Dim::known).is_some_and(|n| n > 1);
         op.sizes[at] == Dim::Known(1) && counts
     };
-    if !(0..op.sizes.len()).any(kept) {
+    let one = |at: usize| lists.get(&list).is_some_and(|list| is_one(graph, list, at));
+    if !(0..op.sizes.len()).any(|at| kept(at) && !one(at)) {
         return None;
     }
     let mut parts = Vec::with_capacity(op.sizes.len());
@@ -116,6 +120,23 @@ fn expanded(graph: &mut Graph, node: &Node) -> Option<ValueId> {
     graph
         .push(&format!("{}_sizes", node.name), join.into(), &parts)
         .ok()
+}
+
+/// Whether entry `at` of a list is a constant one.
+fn is_one(graph: &Graph, list: &List, at: usize) -> bool {
+    let mut start = 0;
+    for &part in list.parts.iter().flatten() {
+        let constant = graph.constant(part).and_then(Tensor::to_i64s);
+        let length = match graph.value(part).shape.as_deref() {
+            Some([Dim::Known(length)]) => *length,
+            _ => return false,
+        };
+        if at < start + length {
+            return constant.is_some_and(|numbers| numbers.get(at - start) == Some(&1));
+        }
+        start += length;
+    }
+    false
 }
 
 /// Whether a constant may have a number of channels in a list of sizes.
