@@ -457,7 +457,7 @@ made! {
     operators_that_the_runtime_fuses Pruned;
     optional_inputs_left_out Executed;
     padding_of_edges Executed;
-    patches_of_an_open_image Executed;
+    patches_of_an_open_image Pruned;
     patches_that_are_merged_with_the_batch Executed;
     pooling_of_a_non_square_window Executed;
     pooling_with_ceil_mode_and_counted_pads Executed;
@@ -507,7 +507,7 @@ made! {
     triangles_of_positions Executed;
     weights_in_constant_nodes Executed;
     weights_of_four_and_eight_bits Pruned;
-    windows_of_an_open_image Executed;
+    windows_of_an_open_image Pruned;
     windows_that_slide_along_channels_and_rows Executed;
     words_and_their_positions Executed;
     zeros_of_a_computed_shape_beside_the_channels Executed;

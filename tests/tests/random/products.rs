@@ -18,8 +18,8 @@ pub static PRODUCTS: &[Row] = &[
         Net::mix_transposed,
     ),
     (&["Attention"], 23..=99, Net::attend_at_once),
-    (&["RotaryEmbedding"], 23..=99, Net::turn),
-    (&["com.microsoft.RotaryEmbedding"], 17..=99, Net::turn),
+    (&["RotaryEmbedding"], 23..=99, Net::rotate),
+    (&["com.microsoft.RotaryEmbedding"], 17..=99, Net::rotate),
     (&["com.microsoft.MatMulNBits"], 17..=99, Net::mix_packed),
     (
         &[
@@ -199,7 +199,7 @@ impl Net {
 
     /// Pairs of features that are turned by their positions, in packed heads or on an axis of
     /// heads.
-    fn turn(&mut self, name: &str) {
+    fn rotate(&mut self, name: &str) {
         let tokens = self.side * self.side;
         let (count, half) = (self.rng.random_range(1..4), self.rng.random_range(1..5));
         let width = 2 * half * count;
