@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::draw::Row;
-use super::net::{Net, float, int, opaque, text};
+use super::net::{Net, element, float, int, opaque, text};
 
 pub static PRODUCTS: &[Row] = &[
     (&["Einsum"], 17..=99, Net::contract),
@@ -222,10 +222,13 @@ impl Net {
         } else {
             let numbers = TensorData::I64((0..tokens as i64).collect());
             let numbers = self.constant(&[1, tokens], numbers);
-            let batch = self.node("Shape", &[("start", int(0)), ("end", int(1))], &[rows]);
-            let all = self.list(&[tokens as i64]);
-            let sizes = self.node("Concat", &[("axis", int(0))], &[batch, all]);
-            let numbers = self.node("Expand", &[], &[numbers, sizes]);
+            // A row of numbers for each image of the batch.
+            let last = self.list(&[-1]);
+            let means = self.node("ReduceMean", &[("keepdims", int(0))], &[rows, last]);
+            let zero = self.scalar(0.0);
+            let zeros = self.node("Mul", &[], &[means, zero]);
+            let zeros = self.node("Cast", &[("to", int(element::INT64))], &[zeros]);
+            let numbers = self.node("Add", &[], &[zeros, numbers]);
             vec![part, tables[0], tables[1], numbers]
         };
         let mut y = self.node(name, &attributes, &inputs);
