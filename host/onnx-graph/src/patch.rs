@@ -88,8 +88,9 @@ impl Patch {
 
 impl Graph {
     /// Applies a patch and returns the ids of the values that it adds. The output of an opaque
-    /// node whose shape no rule determines has the shape of the value that it replaces. Other value ids stay
-    /// valid, node ids do not. Dead nodes stay in place, for [`Graph::remove_dead`].
+    /// node whose shape no rule determines has the shape of the value that it replaces. Other
+    /// value ids stay valid, node ids do not. Dead nodes stay in place, for
+    /// [`Graph::remove_dead`].
     ///
     /// # Errors
     /// [`GraphError::Patch`] if a replacement has another shape or element type than the value

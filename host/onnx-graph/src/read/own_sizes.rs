@@ -1,7 +1,7 @@
 //! Lists of sizes of their own for nodes that share them.
 //!
-//! Exporters merge equal nodes and constants, so that unrelated layers take their sizes from one list. The
-//! numbers of channels in it would have to be pruned alike.
+//! Exporters merge equal nodes and constants, so that unrelated layers take their sizes from one
+//! list. The numbers of channels in it would have to be pruned alike.
 
 use std::collections::HashMap;
 
