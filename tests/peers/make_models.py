@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import form_models  # noqa: F401, registers its models
 import fused_models  # noqa: F401, registers its models
+import open_models  # noqa: F401, registers its models
 import operator_models  # noqa: F401, registers its models
 import sibling_models  # noqa: F401, registers its models
 from model_net import MODELS, Reference, model, write

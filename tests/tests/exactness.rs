@@ -373,6 +373,8 @@ made! {
     an_image_that_is_sampled_on_a_grid Executed;
     an_input_of_bytes Pruned;
     an_input_of_numbers Executed;
+    an_open_image_beside_a_table_of_positions Pruned;
+    an_open_image_that_is_padded_to_a_multiple Pruned;
     an_operator_of_another_domain Pruned;
     an_output_in_the_middle_of_a_chain Executed;
     asymmetric_pads_and_dilations Executed;
@@ -401,6 +403,7 @@ made! {
     context_of_all_positions_with_a_norm_of_trailing_ones Executed;
     convnext_block_in_channels_last Executed;
     convolutions_at_computed_positions Pruned;
+    convolutions_of_integers_in_groups Pruned;
     dense_blocks_with_batch_norm_after_concat Executed;
     depthwise_convolution_with_a_multiplier Executed;
     depthwise_convolutions Executed;
@@ -425,6 +428,7 @@ made! {
     grouped_convolution_in_a_residual_block Executed;
     grouped_convolution_that_changes_width Executed;
     groups_of_a_convolution_and_of_its_normalisation Executed;
+    groups_of_an_open_image Executed;
     heads_of_queries_that_share_keys Executed;
     instance_norm_and_local_response_norm Executed;
     integers_of_16_bits Pruned;
@@ -453,11 +457,14 @@ made! {
     operators_that_the_runtime_fuses Pruned;
     optional_inputs_left_out Executed;
     padding_of_edges Executed;
+    patches_of_an_open_image Pruned;
     patches_that_are_merged_with_the_batch Executed;
     pooling_of_a_non_square_window Executed;
     pooling_with_ceil_mode_and_counted_pads Executed;
     pools_by_norms Executed;
     positions_by_number_for_each_channel Executed;
+    positions_that_the_runtime_turns Pruned;
+    positions_that_turn_pairs Pruned;
     product_and_difference_of_branches Executed;
     products_with_channels_on_two_axes Executed;
     queries_of_a_decoder_and_chosen_tokens Pruned;
@@ -475,6 +482,7 @@ made! {
     resize_to_computed_sizes_of_an_open_image Pruned;
     resize_to_sizes_out_of_shapes Executed;
     resizes_of_stated_axes Pruned;
+    rows_and_columns_of_an_open_image Pruned;
     rows_that_are_replaced Pruned;
     selective_kernels_of_two_branches Executed;
     sequences_in_sums_of_products Executed;
@@ -498,6 +506,8 @@ made! {
     transposed_convolutions_in_groups Executed;
     triangles_of_positions Executed;
     weights_in_constant_nodes Executed;
+    weights_of_four_and_eight_bits Pruned;
+    windows_of_an_open_image Pruned;
     windows_that_slide_along_channels_and_rows Executed;
     words_and_their_positions Executed;
     zeros_of_a_computed_shape_beside_the_channels Executed;

@@ -81,8 +81,8 @@ pub(crate) enum Edit {
     },
     /// A list of one number, the count of the channels.
     Number { part: ValueId, output: Atoms },
-    /// A recurrent layer's number of states.
-    Hidden { states: Atoms },
+    /// An attribute that states a number of channels.
+    Attribute { name: &'static str, counted: Atoms },
     /// A reshape whose target contains the number of channels at `position`.
     Reshape { position: usize, output: Atoms },
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onnx_graph::ops::Op;
+use onnx_graph::ops::{Op, Opaque};
 use onnx_graph::{AttributeValue, Dim, Graph, Live, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
@@ -267,11 +267,11 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
             (Op::ConvTranspose(conv), Edit::Depthwise { input }) => {
                 conv.group = kept.count(input);
             }
-            (Op::Opaque(layer), Edit::Hidden { states }) => {
-                let stated = layer.attributes.iter_mut();
-                for attribute in stated.filter(|a| a.name == "hidden_size") {
-                    attribute.value = AttributeValue::Int(kept.count(states) as i64);
-                }
+            (Op::Opaque(layer), Edit::Attribute { name, counted }) => {
+                state(layer, name, kept.count(counted));
+            }
+            (Op::Opaque(layer), Edit::Depthwise { input }) => {
+                state(layer, "group", kept.count(input));
             }
             (Op::Expand(expand), Edit::Expand { position, output }) => {
                 expand.sizes[*position] = Dim::Known(kept.count(output));
@@ -334,6 +334,13 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
         }
     }
     Ok(out)
+}
+
+/// Sets an attribute to a number, if the node states it.
+fn state(op: &mut Opaque, name: &str, number: usize) {
+    for attribute in op.attributes.iter_mut().filter(|a| a.name == name) {
+        attribute.value = AttributeValue::Int(number as i64);
+    }
 }
 
 /// The branches that a plan removes, and what the outputs then depend on; `None` if it removes

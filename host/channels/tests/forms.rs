@@ -142,7 +142,34 @@ fn a_number_of_channels_pins_them_only_where_it_is_read() {
         Option<&'static str>,
     );
     // Each reads the list of sizes of `a` and passes `a` on.
-    let cases: [Case; 8] = [
+    const PADDED: Option<&str> = Some("a padding of the channels");
+    let cases: [Case; 11] = [
+        (
+            |net, a, list| {
+                let batch = net.pick(list, &[0]);
+                let (own, sides) = (net.ints(&[8]), net.ints(&[9, 9]));
+                let sizes = net.join(&[batch, own, sides]);
+                net.opaque("Resize", &[Some(a), None, None, Some(sizes)])
+            },
+            None,
+        ),
+        (
+            |net, a, list| {
+                let (zeros, sides) = (net.ints(&[0; 6]), net.pick(list, &[2, 3]));
+                let pads = net.join(&[zeros, sides]);
+                net.opaque("Pad", &[Some(a), Some(pads)])
+            },
+            None,
+        ),
+        (
+            |net, a, list| {
+                let (zero, side) = (net.ints(&[0]), net.pick(list, &[2]));
+                let zeros = net.ints(&[0; 6]);
+                let pads = net.join(&[zero, side, zeros]);
+                net.opaque("Pad", &[Some(a), Some(pads)])
+            },
+            PADDED,
+        ),
         (
             |net, a, list| {
                 let others = net.pick(list, &[0, 2, -1]);

@@ -1,10 +1,8 @@
 //! Arithmetic on dimensions, fixed or symbolic, without overflow.
 //!
-//! A product with a symbol is a symbol again, written `64*N`. Such a name is parsed where it is
-//! multiplied or divided, so that a Reshape that merges the batch and splits it again restores
-//! it.
-
-use std::ops::Range;
+//! A product with a symbol is a symbol again, written `64*N`, or `64*(H+1)*N` where a symbol is an
+//! expression. Such a name is parsed where it is multiplied or divided, so that a Reshape that
+//! merges the batch and splits it again restores it.
 
 use crate::value::{Dim, Shape};
 
@@ -22,6 +20,69 @@ fn is_plain(symbol: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '-')
 }
 
+/// The number and the symbols of a name that is a product; `None` for any other expression.
+fn factors(name: &str) -> Option<(usize, Vec<&str>)> {
+    let mut parts = outside_of_brackets(name)?;
+    let mut number = 1;
+    if let Some(first) = parts
+        .first()
+        .and_then(|part| part.parse().ok())
+        .filter(|_| parts.len() > 1)
+    {
+        number = first;
+        parts.remove(0);
+    }
+    let one = parts.len() == 1 && number == 1;
+    let symbols = parts.into_iter().map(|part| factor(part, one));
+    Some((number, symbols.collect::<Option<_>>()?))
+}
+
+/// The parts of a product, cut at the stars outside of brackets; `None` if these do not match.
+fn outside_of_brackets(name: &str) -> Option<Vec<&str>> {
+    let (mut depth, mut start, mut parts) = (0usize, 0, Vec::new());
+    for (at, c) in name.char_indices() {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.checked_sub(1)?,
+            '*' if depth == 0 => {
+                parts.push(&name[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&name[start..]);
+    (depth == 0).then_some(parts)
+}
+
+/// The symbol that a part of a product is: a name, a call, or an expression in brackets, which
+/// are omitted unless the part is `alone`.
+fn factor(part: &str, alone: bool) -> Option<&str> {
+    if alone || is_plain(part) {
+        return Some(part);
+    }
+    let opening = part.find('(')?;
+    let call = is_plain(&part[..opening]);
+    let inner = part.strip_suffix(')')?.get(opening + 1..)?;
+    // The first bracket is closed by the last.
+    let mut depth = 1usize;
+    for c in inner.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return None;
+        }
+    }
+    match (opening, call) {
+        (_, true) => Some(part),
+        (0, false) => Some(inner),
+        _ => None,
+    }
+}
+
 impl Product {
     pub fn one() -> Self {
         Self {
@@ -34,19 +95,13 @@ impl Product {
     pub fn times(mut self, dim: &Dim) -> Option<Self> {
         match dim {
             Dim::Known(n) => self.number = self.number.checked_mul(*n)?,
-            Dim::Symbol(s) => {
-                let parts: Vec<&str> = s.split('*').collect();
-                let (number, names) = match parts[0].parse::<usize>() {
-                    Ok(n) if parts.len() > 1 => (n, &parts[1..]),
-                    _ => (1, &parts[..]),
-                };
-                if names.iter().all(|n| is_plain(n)) {
+            Dim::Symbol(s) => match factors(s) {
+                Some((number, names)) => {
                     self.number = self.number.checked_mul(number)?;
-                    self.symbols.extend(names.iter().map(|&n| n.to_owned()));
-                } else {
-                    self.symbols.push(s.clone());
+                    self.symbols.extend(names.into_iter().map(str::to_owned));
                 }
-            }
+                None => self.symbols.push(s.clone()),
+            },
         }
         Some(self)
     }
@@ -94,7 +149,7 @@ impl Product {
     }
 
     /// Whether `self` has the symbols of `other` and no smaller number.
-    fn holds(&self, other: &Self) -> bool {
+    pub fn holds(&self, other: &Self) -> bool {
         let mut symbols = self.symbols.clone();
         other.symbols.iter().all(|s| {
             let at = symbols.iter().position(|t| t == s);
@@ -110,7 +165,16 @@ impl Product {
             return Dim::Symbol(self.symbols.swap_remove(0));
         }
         self.symbols.sort();
-        let names = self.symbols.join("*");
+        let written = |name: &String| match factor(name, false) == Some(name) {
+            true => name.clone(),
+            false => format!("({name})"),
+        };
+        let names = self
+            .symbols
+            .iter()
+            .map(written)
+            .collect::<Vec<_>>()
+            .join("*");
         Dim::Symbol(if self.number == 1 {
             names
         } else {
@@ -149,42 +213,6 @@ pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Shape, String> {
             (Dim::Symbol(x), Dim::Symbol(y)) => Ok(Dim::Symbol(short(format!("max({x},{y})")))),
         })
         .collect()
-}
-
-/// Cuts the axes of two shapes into the shortest runs of equal size: `[N, 768, 14, 14]` and `[N,
-/// 768, 196]` give `N - N`, `768 - 768`, `14, 14 - 196`. Axes of size 1 join a neighbour. Returns
-/// `None` unless the sizes of the shapes are known to be equal.
-#[must_use]
-pub fn blocks(from: &[Dim], to: &[Dim]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
-    let mut out: Vec<(Range<usize>, Range<usize>)> = Vec::new();
-    let (mut i, mut j) = (0, 0);
-    while i < from.len() && j < to.len() {
-        let (mut end_i, mut end_j) = (i + 1, j + 1);
-        let mut left = Product::of(&from[i..end_i])?;
-        let mut right = Product::of(&to[j..end_j])?;
-        while left.clone().dim() != right.clone().dim() {
-            // The side that lacks a factor of the other side takes its next axis.
-            let grow_left = end_i < from.len() && (end_j == to.len() || !left.holds(&right));
-            if grow_left {
-                left = left.times(&from[end_i])?;
-                end_i += 1;
-            } else {
-                right = right.times(to.get(end_j)?)?;
-                end_j += 1;
-            }
-        }
-        out.push((i..end_i, j..end_j));
-        (i, j) = (end_i, end_j);
-    }
-    let ones = |dims: &[Dim]| dims.iter().all(|d| *d == Dim::Known(1));
-    if !ones(&from[i..]) || !ones(&to[j..]) {
-        return None;
-    }
-    match out.last_mut() {
-        Some((f, t)) => (f.end, t.end) = (from.len(), to.len()),
-        None => out.push((0..from.len(), 0..to.len())),
-    }
-    Some(out)
 }
 
 /// Longest name of an open size. Names contain other names, and would double with every addition.
@@ -248,37 +276,37 @@ mod tests {
     }
 
     #[test]
-    fn shapes_of_one_size_are_cut_into_the_shortest_equal_runs() {
-        let shape = |text: &str| -> Shape {
-            let dim = |d: &str| d.parse().map_or_else(|_| sym(d), Dim::Known);
-            text.split_whitespace().map(dim).collect()
+    fn a_product_of_expressions_splits_again() {
+        let (h, w) = (sym("floor((H+2-3)/2)+1"), sym("ceil(W/2)"));
+        let merged = Product::of(&[h.clone(), w.clone(), Dim::Known(8)]).unwrap();
+        let merged = merged.dim();
+        assert_eq!(merged, sym("8*ceil(W/2)*(floor((H+2-3)/2)+1)"));
+        let split = |by: Dim| {
+            Some(
+                Product::of(std::slice::from_ref(&merged))?
+                    .over(&Product::of(&[by])?)?
+                    .dim(),
+            )
         };
-        type Runs<'a> = Option<&'a [(Range<usize>, Range<usize>)]>;
-        let cases: [(&str, &str, Runs<'_>); 8] = [
-            (
-                "N 768 14 14",
-                "N 768 196",
-                Some(&[(0..1, 0..1), (1..2, 1..2), (2..4, 2..3)]),
-            ),
-            (
-                "N 197 96",
-                "N 197 3 4 8",
-                Some(&[(0..1, 0..1), (1..2, 1..2), (2..3, 2..5)]),
-            ),
-            (
-                "64*N 49 24",
-                "N 64 49 24",
-                Some(&[(0..1, 0..2), (1..2, 2..3), (2..3, 3..4)]),
-            ),
-            ("N 17 4 8", "17*N 32", Some(&[(0..2, 0..1), (2..4, 1..2)])),
-            ("N 32 1 1", "N 32", Some(&[(0..1, 0..1), (1..4, 1..2)])),
-            ("1 6", "6", Some(&[(0..2, 0..1)])),
-            ("N 6", "N 5", None),
-            ("N 6", "M 6", None),
-        ];
-        for (from, to, expected) in cases {
-            let got = blocks(&shape(from), &shape(to));
-            assert_eq!(got.as_deref(), expected, "{from} to {to}");
+        assert_eq!(split(h), Some(sym("8*ceil(W/2)")));
+        assert_eq!(split(w), Some(sym("8*(floor((H+2-3)/2)+1)")));
+        for whole in [
+            "2*(a)+(b)",
+            "(a)*(b)//2",
+            "2*a//4",
+            "(a*b",
+            "a)*(b",
+            "2*a[b",
+            "(H+1)",
+            "2**a",
+        ] {
+            assert_eq!(Product::of(&[sym(whole)]).unwrap().dim(), sym(whole));
+            assert_eq!(
+                factors(whole)
+                    .map(|(n, names)| (n, names.len()))
+                    .unwrap_or((1, 1)),
+                (1, 1)
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where constants come from that a file holds in another layout.
 
-use crate::dims::blocks;
 use crate::ops::Op;
+use crate::reshaping::blocks;
 use crate::value::Dim;
 
 /// The constant of the file that another one is made of by moving its elements.

@@ -87,8 +87,10 @@ impl Patch {
 }
 
 impl Graph {
-    /// Applies a patch and returns the ids of the values that it adds. Other value ids stay
-    /// valid, node ids do not. Dead nodes stay in place, for [`Graph::remove_dead`].
+    /// Applies a patch and returns the ids of the values that it adds. The output of an opaque
+    /// node whose shape no rule determines has the shape of the value that it replaces. Other
+    /// value ids stay valid, node ids do not. Dead nodes stay in place, for
+    /// [`Graph::remove_dead`].
     ///
     /// # Errors
     /// [`GraphError::Patch`] if a replacement has another shape or element type than the value
@@ -153,6 +155,7 @@ impl Graph {
         }
         for (old, new) in replacements {
             let new = find(&added, new, self.values.len())?;
+            self.take_type(old, new);
             let (was, is) = (self.value(old), self.value(new));
             if was.shape != is.shape || was.dtype != is.dtype {
                 let text = format!(
@@ -176,6 +179,18 @@ impl Graph {
         self.sort_nodes(before)
             .map_err(|at| fail(format!("'{}' would wait for itself", self.nodes[at].name)))?;
         Ok(added)
+    }
+
+    /// Gives a value whose shape no rule determines that of the value which it replaces.
+    fn take_type(&mut self, old: ValueId, new: ValueId) {
+        let makes = |node: &&Node| node.outputs.contains(&Some(new));
+        let made = self.nodes.iter().rev().find(makes);
+        if made.is_some_and(|node| matches!(node.op, Op::Opaque(_)))
+            && self.value(new).shape.is_none()
+        {
+            let was = self.value(old).clone();
+            self.state_type(new, was.dtype, was.shape.as_ref());
+        }
     }
 
     fn swap_names(&mut self, a: ValueId, b: ValueId) {

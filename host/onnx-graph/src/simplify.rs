@@ -3,15 +3,16 @@
 
 mod apart;
 mod neighbours;
+mod normalised;
 mod picks;
 mod states;
 mod strided;
 mod zeros;
 
-use crate::dims::blocks;
 use crate::graph::{Graph, Node};
 use crate::ops::{Op, Reshape, Slice, Squeeze, Transpose};
 use crate::patch::Patch;
+use crate::reshaping::blocks;
 use crate::value::{Dim, NodeId, ValueId};
 use neighbours::Neighbours;
 
@@ -27,6 +28,7 @@ pub(crate) fn simplify(graph: &mut Graph) {
         strided::view,
         unpacked,
         apart::apart,
+        normalised::apart,
         split_at_once,
         broadcast_by_reader,
         zeros::padding,

@@ -238,11 +238,18 @@ impl Net {
         self.shift(y, self.sides());
     }
 
+    /// In one group, in two, or in one for each channel.
     fn convolve_dynamically(&mut self, _: &str) {
         let c = self.channels;
+        let groups = if c.is_multiple_of(2) {
+            [1, 2, c][self.rng.random_range(0..3)]
+        } else {
+            1
+        };
         let [x, scale, zero] = self.quantised_by_range(self.x);
-        let [w, w_scale, _] = self.integers(&[c, c, 1, 1], None);
-        let sums = self.node("ConvInteger", &[], &[x, w, zero]);
+        let [w, w_scale, _] = self.integers(&[c, c / groups, 1, 1], None);
+        let attributes = [("group", int(groups as i64))];
+        let sums = self.node("ConvInteger", &attributes, &[x, w, zero]);
         let y = self.in_floats(sums, [scale, w_scale]);
         self.shift(y, self.sides());
     }

@@ -16,6 +16,7 @@ pub const MICROSOFT: &str = "com.microsoft";
 pub mod element {
     pub const FLOAT: i64 = 1;
     pub const INT32: i64 = 6;
+    pub const INT64: i64 = 7;
     pub const DOUBLE: i64 = 11;
     pub const UINT32: i64 = 12;
 }

@@ -2,9 +2,10 @@
 
 use onnx_graph::{TensorData, ValueId};
 use rand::RngExt;
+use rand::seq::IndexedRandom;
 
 use super::draw::Row;
-use super::net::{Net, float, int, opaque, text};
+use super::net::{Net, element, float, int, opaque, text};
 
 pub static PRODUCTS: &[Row] = &[
     (&["Einsum"], 17..=99, Net::contract),
@@ -17,6 +18,9 @@ pub static PRODUCTS: &[Row] = &[
         Net::mix_transposed,
     ),
     (&["Attention"], 23..=99, Net::attend_at_once),
+    (&["RotaryEmbedding"], 23..=99, Net::rotate),
+    (&["com.microsoft.RotaryEmbedding"], 17..=99, Net::rotate),
+    (&["com.microsoft.MatMulNBits"], 17..=99, Net::mix_packed),
     (
         &[
             "com.microsoft.Attention",
@@ -120,8 +124,8 @@ impl Net {
         self.x = self.image(rows);
     }
 
-    /// Queries, keys and values of `widths` by layers over the channels.
-    fn queries(&mut self, rows: ValueId, widths: [usize; 3]) -> [ValueId; 3] {
+    /// Features such as queries, keys and values, of `widths`, by layers over the channels.
+    fn queries<const N: usize>(&mut self, rows: ValueId, widths: [usize; N]) -> [ValueId; N] {
         widths.map(|width| {
             let w = self.weight(&[self.channels, width], -0.5, 0.5);
             self.node("MatMul", &[], &[rows, w])
@@ -191,6 +195,70 @@ impl Net {
             self.node(name, &heads, &[rows, w, biases])
         };
         self.project(rows, y, width);
+    }
+
+    /// Pairs of features that are turned by their positions, in packed heads or on an axis of
+    /// heads.
+    fn rotate(&mut self, name: &str) {
+        let tokens = self.side * self.side;
+        let (count, half) = (self.rng.random_range(1..4), self.rng.random_range(1..5));
+        let width = 2 * half * count;
+        let rows = self.tokens();
+        let [part] = self.queries(rows, [width]);
+        let tables = [0, 1].map(|_| self.weight(&[tokens, half], -1.0, 1.0));
+        let mut attributes = vec![("interleaved", int(i64::from(self.rng.random_bool(0.5))))];
+        let packed = self.rng.random_bool(0.5);
+        let apart = [-1, tokens as i64, count as i64, 2 * half as i64];
+        let part = if packed {
+            attributes.push(("num_heads", int(count as i64)));
+            part
+        } else {
+            let part = self.reshape(part, &apart);
+            self.transpose(part, &[0, 2, 1, 3])
+        };
+        let inputs = if name.starts_with("com.") {
+            let first = self.list(&[0]);
+            vec![part, first, tables[0], tables[1]]
+        } else {
+            let numbers = TensorData::I64((0..tokens as i64).collect());
+            let numbers = self.constant(&[1, tokens], numbers);
+            // A row of numbers for each image of the batch.
+            let last = self.list(&[-1]);
+            let means = self.node("ReduceMean", &[("keepdims", int(0))], &[rows, last]);
+            let zero = self.scalar(0.0);
+            let zeros = self.node("Mul", &[], &[means, zero]);
+            let zeros = self.node("Cast", &[("to", int(element::INT64))], &[zeros]);
+            let numbers = self.node("Add", &[], &[zeros, numbers]);
+            vec![part, tables[0], tables[1], numbers]
+        };
+        let mut y = self.node(name, &attributes, &inputs);
+        if packed {
+            y = self.state(y, &[tokens, width]);
+        } else {
+            y = self.state(y, &[count, tokens, 2 * half]);
+            y = self.transpose(y, &[0, 2, 1, 3]);
+            y = self.reshape(y, &[-1, tokens as i64, width as i64]);
+        }
+        self.project(rows, y, width);
+    }
+
+    /// A product with a matrix of four or eight bits, whose inputs stay.
+    fn mix_packed(&mut self, name: &str) {
+        let (c, tokens) = (self.channels, self.side * self.side);
+        let (bits, blocks) = (*[4, 8].choose(&mut self.rng).unwrap(), 1);
+        let rows = self.tokens();
+        let w = self.weight(&[c, 32], -0.5, 0.5);
+        let wide = self.node("MatMul", &[], &[rows, w]);
+        let made = self.some_channels();
+        let bytes = (0..made * blocks * 4 * bits).map(|_| self.rng.random_range(0..=255));
+        let bytes = TensorData::U8(bytes.collect());
+        let packed = self.constant(&[made, blocks, 4 * bits], bytes);
+        let scales = self.weight(&[made * blocks], 0.005, 0.01);
+        let sizes = [("K", 32), ("N", made), ("bits", bits), ("block_size", 32)];
+        let attributes = sizes.map(|(name, size)| (name, int(size as i64)));
+        let y = self.node(name, &attributes, &[wide, packed, scales]);
+        let y = self.state(y, &[tokens, made]);
+        self.project(rows, y, made);
     }
 
     /// A sum and its normalisation; the sum itself is read as well.

@@ -71,8 +71,9 @@ impl Net {
         };
         let share = side as f32 / self.side as f32;
         let scales = self.constant(&[4], TensorData::F32(vec![1.0, 1.0, share, share]));
-        // 3 of 8 positions by a factor are 2.999 of them for some floats.
-        let exact = (self.side as f32 * share) as usize == side;
+        // 3 of 8 positions by a factor are 2.999 of them for some floats, of one width or both.
+        let exact = (self.side as f32 * share) as usize == side
+            && (self.side as f64 * f64::from(share)) as usize == side;
         if !exact {
             return self.convolve();
         }

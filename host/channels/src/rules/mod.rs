@@ -50,7 +50,7 @@ macro_rules! rules {
                 Op::Opaque(op) if computed_reshape::is(op) => {
                     computed_reshape::rule($cx, $id, $node);
                 }
-                Op::Opaque(op) if sizes::resized($cx, $node, op) => {}
+                Op::Opaque(op) if sizes::resized($cx, $id, $node, op) => {}
                 Op::Opaque(op) => {
                     let typed = WITH_RULE.contains(&op.op_type.as_str());
                     opaque::rule($cx, $id, op, typed);
@@ -75,7 +75,7 @@ rules! {
     DepthToSpace(op) => depth_to_space::depth_to_space(cx, node, *op);
     SpaceToDepth(op) => depth_to_space::space_to_depth(cx, node, *op);
     Einsum(op) => einsum::rule(cx, id, node, op);
-    Expand(op) => expand::rule(cx, node, op);
+    Expand(op) => expand::rule(cx, id, node, op);
     Flatten(op) => flatten::rule(cx, id, node, op);
     Gather(op) => gather::rule(cx, id, node, op);
     Gemm(op) => gemm::rule(cx, id, node, op);

@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use onnx_graph::ops::{Op, Reshape};
-use onnx_graph::{Dim, Node, NodeId, ValueId, blocks};
+use onnx_graph::{Dim, Node, NodeId, ValueId, reshaped};
 
 use super::reduce::remaining;
 use crate::atoms::{Atoms, Context, Edit, Map};
@@ -54,7 +54,7 @@ pub(super) fn continued(
 ) -> Option<(usize, Atoms)> {
     let shape = |v| cx.graph.value(v).shape.as_deref();
     let (from, to) = (shape(node.input(0)?)?, shape(node.output())?);
-    let (source, landing) = blocks(from, to)?
+    let (source, landing) = reshaped(from, to)?
         .into_iter()
         .find(|(f, _)| f.contains(&map.axis))?;
     let (from, to) = (&from[source.clone()], &to[landing.clone()]);
@@ -248,7 +248,7 @@ fn left(reduced: Option<Vec<usize>>, keepdims: bool, axis: usize) -> Option<usiz
 /// The axis that a Reshape makes of `axis` alone.
 fn alone(cx: &Context<'_>, node: &Node, axis: usize) -> Option<usize> {
     let shape = |v| cx.graph.value(v).shape.as_deref();
-    let runs = blocks(shape(node.input(0)?)?, shape(node.output())?)?;
+    let runs = reshaped(shape(node.input(0)?)?, shape(node.output())?)?;
     let (from, to) = runs.into_iter().find(|(from, _)| from.contains(&axis))?;
     (from.len() == 1 && to.len() == 1).then_some(to.start)
 }

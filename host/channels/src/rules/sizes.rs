@@ -4,13 +4,14 @@
 //! reader pins the channels.
 
 use onnx_graph::ops::{Op, Opaque, Slice};
-use onnx_graph::{Node, Tensor};
+use onnx_graph::{Node, NodeId, Tensor};
 
 use super::spatial;
-use crate::atoms::{Context, Count, Map};
+use crate::atoms::{Atoms, Context, Count, Edit, Map};
 
 /// Why a number of channels pins them.
 pub(super) const READ: &str = "the number of channels is read at run time";
+const GIVEN: &str = "the channels are given another size at run time";
 
 /// Records which entries of a node's output count channels. Readers that are not followed pin
 /// them.
@@ -32,10 +33,11 @@ pub(super) fn follow(cx: &mut Context<'_>, node: &Node) {
     }
 }
 
-/// The input with the sizes of the output, of nodes whose rule is [`resized`] or that of a
-/// [computed Reshape](super::computed_reshape).
+/// The input with the sizes of the output, of nodes whose rule is [`resized`], that of an
+/// [Expand](super::expand), or that of a [computed Reshape](super::computed_reshape).
 fn sizes_input(node: &Node) -> Option<usize> {
     match &node.op {
+        Op::Expand(_) => node.input(1).map(|_| 1),
         Op::Opaque(op) if matches!(op.op_type.as_str(), "Expand" | "Reshape" | "Resize") => {
             op.sizes_input()
         }
@@ -95,9 +97,71 @@ fn range(op: &Slice, size: usize) -> Option<std::ops::Range<usize>> {
     Some(clamp(start)..clamp(end).max(clamp(start)))
 }
 
+/// Pins the numbers of channels in the list of sizes, input `list` of a node.
+pub(super) fn unfollowed(cx: &mut Context<'_>, node: &Node, list: usize) {
+    for count in cx.counts(node, list) {
+        cx.pin(&count.atoms, &node.name, READ);
+    }
+}
+
+/// Whether the list of sizes of a node, its input `list`, has the number of the channels `atoms`
+/// at entry `at`, or leaves it open: the entry then follows them. Other numbers of channels in
+/// the list pin theirs.
+pub(super) fn states(
+    cx: &mut Context<'_>,
+    (id, node, list): (NodeId, &Node, usize),
+    at: Option<usize>,
+    atoms: &Atoms,
+) -> bool {
+    let (own, others): (Vec<_>, Vec<_>) = cx
+        .counts(node, list)
+        .into_iter()
+        .partition(|count| Some(count.at) == at);
+    for count in others {
+        cx.pin(&count.atoms, &node.name, READ);
+    }
+    let Some(at) = at else { return true };
+    match own.first() {
+        Some(count) if count.atoms.len() == atoms.len() => {
+            cx.unite(atoms, &count.atoms);
+            true
+        }
+        Some(count) => {
+            cx.pin(&count.atoms, &node.name, READ);
+            false
+        }
+        None => number(cx, (id, node, list), at, atoms),
+    }
+}
+
+/// Whether the list has the number of channels as a constant part of its own, which then follows
+/// them, infers it, or broadcasts to it.
+fn number(
+    cx: &mut Context<'_>,
+    (id, node, list): (NodeId, &Node, usize),
+    at: usize,
+    atoms: &Atoms,
+) -> bool {
+    let Some((part, alone)) = cx.part(node, list, at) else {
+        return false;
+    };
+    let reshapes = node.op.name() == "Reshape";
+    let number = cx.graph.constant(part).and_then(|t| t.to_i64s());
+    match number.as_deref() {
+        Some([-1]) if reshapes => true,
+        Some([1]) if node.op.name() == "Expand" => true,
+        Some(&[n]) if alone && usize::try_from(n) == Ok(atoms.len()) => {
+            let output = atoms.clone();
+            cx.edits.push((id, Edit::Number { part, output }));
+            true
+        }
+        _ => false,
+    }
+}
+
 /// A Resize or an Expand to sizes that are computed: the channels pass through if their number is
 /// that of the input. Returns false, without effect, for other nodes.
-pub(super) fn resized(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> bool {
+pub(super) fn resized(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Opaque) -> bool {
     let Some(sizes) = sizes_input(node).filter(|_| op.op_type != "Reshape") else {
         return false;
     };
@@ -105,24 +169,16 @@ pub(super) fn resized(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> bool {
         spatial::rule(cx, node);
         return true;
     }
-    let counts = cx.counts(node, sizes);
-    let axis = cx.map(node, 0).and_then(|map| landed(cx, node, op, &map));
-    let kept = |c: &&Count| Some(c.at) == axis.as_ref().map(|(axis, _)| *axis);
-    let followed = counts.iter().find(kept).cloned();
-    for other in counts.iter().filter(|c| !kept(c)) {
-        cx.pin(&other.atoms, &node.name, READ);
-    }
-    match (axis, followed) {
-        (Some((axis, map)), Some(count)) if count.atoms.len() == map.atoms.len() => {
-            cx.unite(&map.atoms, &count.atoms);
-            cx.set(node.output(), axis, map.atoms);
-        }
-        (_, followed) => {
-            if let Some(count) = followed {
-                cx.pin(&count.atoms, &node.name, READ);
-            }
-            cx.pin_inputs(node, "the channels are given another size at run time");
-        }
+    let landed = cx.map(node, 0).and_then(|map| landed(cx, node, op, &map));
+    let Some((axis, map)) = landed else {
+        unfollowed(cx, node, sizes);
+        cx.pin_inputs(node, GIVEN);
+        return true;
+    };
+    if states(cx, (id, node, sizes), Some(axis), &map.atoms) {
+        cx.set(node.output(), axis, map.atoms);
+    } else {
+        cx.pin_inputs(node, GIVEN);
     }
     true
 }

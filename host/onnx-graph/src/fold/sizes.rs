@@ -11,6 +11,8 @@ pub(crate) enum Element {
     Known(i64),
     /// The size of an open dimension, by name.
     Open(String),
+    /// A number that is not followed, which may be negative.
+    Unknown,
 }
 
 impl From<Dim> for Element {
@@ -23,18 +25,19 @@ impl From<Dim> for Element {
 }
 
 impl Element {
-    /// The element as a dimension; `None` for a negative number.
+    /// The element as a dimension; `None` for a number that is negative or not followed.
     pub fn dim(&self) -> Option<Dim> {
         match self {
             Self::Known(v) => usize::try_from(*v).ok().map(Dim::Known),
             Self::Open(s) => Some(Dim::Symbol(s.clone())),
+            Self::Unknown => None,
         }
     }
 
     pub fn known(&self) -> Option<i64> {
         match self {
             Self::Known(v) => Some(*v),
-            Self::Open(_) => None,
+            Self::Open(_) | Self::Unknown => None,
         }
     }
 
@@ -47,6 +50,7 @@ impl Element {
             (Self::Open(_), Self::Known(v)) | (Self::Known(v), Self::Open(_)) => {
                 (*v < 0).then_some(false)
             }
+            (Self::Unknown, _) | (_, Self::Unknown) => None,
         }
     }
 
@@ -56,7 +60,7 @@ impl Element {
             (Self::Open(s), Self::Known(0)) | (Self::Known(0), Self::Open(s)) => {
                 Some(Self::Open(s.clone()))
             }
-            _ => None,
+            _ => Some(Self::Unknown),
         }
     }
 
@@ -64,7 +68,7 @@ impl Element {
         match (self, other) {
             (Self::Known(a), Self::Known(b)) => a.checked_sub(*b).map(Self::Known),
             (Self::Open(s), Self::Known(0)) => Some(Self::Open(s.clone())),
-            _ => None,
+            _ => Some(Self::Unknown),
         }
     }
 
@@ -72,15 +76,19 @@ impl Element {
         if let (Self::Known(a), Self::Known(b)) = (self, other) {
             return a.checked_mul(*b).map(Self::Known);
         }
-        Some(Product::of(&[self.dim()?, other.dim()?])?.dim().into())
+        let product = || Some(Product::of(&[self.dim()?, other.dim()?])?.dim().into());
+        Some(product().unwrap_or(Self::Unknown))
     }
 
     pub fn over(&self, other: &Self) -> Option<Self> {
         if let (Self::Known(a), Self::Known(b)) = (self, other) {
             return a.checked_div(*b).map(Self::Known);
         }
-        let divisor = Product::of(&[other.dim()?])?;
-        Some(Product::of(&[self.dim()?])?.over(&divisor)?.dim().into())
+        let rest = || {
+            let divisor = Product::of(&[other.dim()?])?;
+            Some(Product::of(&[self.dim()?])?.over(&divisor)?.dim().into())
+        };
+        Some(rest().unwrap_or(Self::Unknown))
     }
 }
 

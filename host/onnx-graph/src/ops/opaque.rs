@@ -114,13 +114,13 @@ impl Opaque {
         }
     }
 
-    /// The position of the input that lists the sizes of the output, or how often each is
-    /// repeated, for operators that have one.
+    /// The position of the input that lists the sizes of the output, how often each is repeated,
+    /// or what is added to each, for operators that have one.
     #[must_use]
     pub fn sizes_input(&self) -> Option<usize> {
         match (self.domain.as_str(), self.op_type.as_str()) {
             ("", "ConstantOfShape") => Some(0),
-            ("", "Expand" | "Reshape" | "Tile") => Some(1),
+            ("", "Expand" | "Pad" | "Reshape" | "Tile") => Some(1),
             // With these attributes the list has the sizes of some axes, or bounds of them.
             ("", "Resize") => {
                 let policy = self.attribute("keep_aspect_ratio_policy");

@@ -29,11 +29,11 @@ impl Reshape {
                 Element::Open(s) if matches!(input.and_then(|d| d.get(i)), Some(Dim::Symbol(d)) if d == s) => {
                     target.push(0)
                 }
-                Element::Open(_) if left => {
+                Element::Open(_) | Element::Unknown if left => {
                     left = false;
                     target.push(-1);
                 }
-                Element::Open(_) => return None,
+                Element::Open(_) | Element::Unknown => return None,
             }
         }
         Some(target)

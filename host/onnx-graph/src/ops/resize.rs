@@ -204,7 +204,7 @@ impl Resize {
             Element::Known(size) => usize::try_from(*size)
                 .ok()
                 .filter(|s| (1..=LARGEST).contains(s)),
-            Element::Open(_) => None,
+            Element::Open(_) | Element::Unknown => None,
         };
         let to: Vec<usize> = sizes[2..].iter().map(known).collect::<Option<_>>()?;
         Some(Extent::of_sizes(&shape[2..], to))

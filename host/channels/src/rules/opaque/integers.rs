@@ -12,12 +12,12 @@ use onnx_graph::ops::{Op, Opaque};
 use onnx_graph::{Node, NodeId, Tensor, ValueId};
 
 use crate::atoms::Context;
+use crate::rules::conv;
 
 const ZERO: &str = "integers whose zero is not the one that the layer subtracts";
 const COMPUTED: &str = "the weight of this layer on integers is computed, not constant";
 const PARAMETERS: &str = "scales or zero points that are not one for each channel";
 const AXIS: &str = "the channels arrive on an axis that a layer on integers does not read";
-const GROUPS: &str = "a convolution of integers in groups";
 
 /// The inputs of a layer on integers, by number.
 struct Inputs {
@@ -94,28 +94,45 @@ pub(super) fn product(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<
     Ok(())
 }
 
-/// A convolution of integers in one group.
+/// A convolution of integers: in one group, in one for each input channel, or in groups whose
+/// channels of equal offset are kept or dropped together.
 pub(super) fn convolution(
     cx: &mut Context<'_>,
     node: &Node,
     op: &Opaque,
 ) -> Result<(), &'static str> {
     let (id, weight, dims) = layer(cx, node)?;
-    if op.int("group", 1) != 1 {
-        return Err(GROUPS);
-    }
-    let &[made, read, ..] = dims.as_slice() else {
+    let groups = usize::try_from(op.int("group", 1)).map_err(|_| COMPUTED)?;
+    let &[made, each, ..] = dims.as_slice() else {
         return Err(COMPUTED);
     };
     let parameters = parameters(cx, node, &[3], made)?;
-    if let Some(map) = cx.map(node, 0) {
+    let input = cx.map(node, 0);
+    if let Some(map) = &input {
         subtracts_zero(cx, node, Some(2))?;
-        if map.axis != 1 || map.atoms.len() != read {
+        if map.axis != 1 || map.atoms.len() != each * groups {
             return Err(AXIS);
         }
-        cx.bind(weight, 1, &map.atoms);
     }
-    let channels = cx.produce(id, made);
+    let channels = match (groups, each) {
+        (1, _) => {
+            if let Some(map) = &input {
+                cx.bind(weight, 1, &map.atoms);
+            }
+            cx.produce(id, made)
+        }
+        (_, 1) => conv::depthwise(cx, id, node, input, made),
+        _ => {
+            let channels = cx.produce(id, made);
+            conv::unite_groups(cx, &channels, groups);
+            if let Some(map) = &input {
+                conv::unite_groups(cx, &map.atoms, groups);
+                let first = cx.list(&map.atoms[..each]);
+                cx.bind(weight, 1, &first);
+            }
+            channels
+        }
+    };
     cx.bind(weight, 0, &channels);
     parameters.iter().for_each(|&p| cx.bind(p, 0, &channels));
     cx.set(node.output(), 1, channels);

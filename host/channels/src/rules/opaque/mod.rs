@@ -7,8 +7,10 @@ mod fused;
 mod integers;
 mod moves;
 mod norms;
+mod packed;
 mod passage;
 mod recurrent;
+mod rotary;
 mod table;
 
 use onnx_graph::ops::Opaque;

@@ -36,13 +36,15 @@ pub(super) fn tile(cx: &mut Context<'_>, node: &Node, _: &Opaque) -> Result<(), 
     Ok(())
 }
 
-/// Padding by constant amounts of axes other than the channels.
+/// Padding of axes other than the channels.
 pub(super) fn pad(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(), &'static str> {
     let (Some(map), Some(rank)) = (cx.map(node, 0), cx.input_rank(node)) else {
         return Err("a padding of unknown rank");
     };
-    let pads = op.ints("pads").or_else(|| list(cx, node, 1));
-    let pads = pads.ok_or("a padding by computed amounts")?;
+    let stated = op.ints("pads").or_else(|| list(cx, node, 1));
+    let stated = stated.map(|pads| pads.into_iter().map(Some).collect());
+    let pads = stated.or_else(|| cx.graph.entries(node.input(1)?));
+    let pads: Vec<Option<i64>> = pads.ok_or("a padding by computed amounts")?;
     let axes = match node.input(3) {
         None => (0..rank as i64).collect(),
         Some(_) => list(cx, node, 3).ok_or("a padding of computed axes")?,
@@ -52,7 +54,7 @@ pub(super) fn pad(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(), 
         .iter()
         .position(|&a| Context::axis(a, rank) == Some(map.axis));
     let padded = at.map(|at| (pads.get(at), pads.get(at + half)));
-    if !matches!(padded, None | Some((Some(0), Some(0)))) {
+    if !matches!(padded, None | Some((Some(Some(0)), Some(Some(0))))) {
         return Err("a padding of the channels other than by a constant");
     }
     cx.set(node.output(), map.axis, map.atoms);
@@ -73,6 +75,20 @@ pub(super) fn slice(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<()
         return Err("a slice of the channels with computed bounds");
     }
     cx.set(node.output(), map.axis, map.atoms);
+    Ok(())
+}
+
+/// Parts, of computed sizes, of an axis other than the channels.
+pub(super) fn split(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(), &'static str> {
+    let (Some(map), Some(rank)) = (cx.map(node, 0), cx.input_rank(node)) else {
+        return Err("a split of unknown rank");
+    };
+    if Context::axis(op.int("axis", 0), rank).is_none_or(|axis| axis == map.axis) {
+        return Err("a split of the channels into parts of computed sizes");
+    }
+    for &part in node.outputs.iter().flatten() {
+        cx.set(part, map.axis, map.atoms.clone());
+    }
     Ok(())
 }
 

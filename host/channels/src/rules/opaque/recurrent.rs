@@ -72,7 +72,8 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(),
         let reason = "a recurrent layer whose activations make something of zero";
         cx.pin(&states, &node.name, reason);
     }
-    cx.edits.push((id, Edit::Hidden { states }));
+    let (name, counted) = ("hidden_size", states);
+    cx.edits.push((id, Edit::Attribute { name, counted }));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The table of operators.
 
 use super::passage::Passage::{self, Elements, Join, KeptLayer, Pins, Positions, Rule};
-use super::{axes, deform_conv, fused, integers, moves, norms, recurrent};
+use super::{axes, deform_conv, fused, integers, moves, norms, packed, recurrent, rotary};
 
 /// Operators of one domain with the same rule.
 type Row = (&'static str, &'static [&'static str], Passage);
@@ -174,6 +174,7 @@ pub(super) static TABLE: &[Row] = &[
     ("", &["Tile"], Rule(moves::tile)),
     ("", &["Pad"], Rule(moves::pad)),
     ("", &["Slice"], Rule(moves::slice)),
+    ("", &["Split"], Rule(moves::split)),
     ("", &["Gather"], Rule(moves::gather)),
     (
         "",
@@ -266,30 +267,20 @@ pub(super) static TABLE: &[Row] = &[
     ),
     (
         "",
-        &[
-            "CausalConvWithState",
-            "LinearAttention",
-            "RotaryEmbedding",
-            "TensorScatter",
-        ],
+        &["CausalConvWithState", "LinearAttention", "TensorScatter"],
         Pins(ATTENTION),
     ),
-    (
-        MICROSOFT,
-        &["EmbedLayerNormalization", "RotaryEmbedding"],
-        Pins(ATTENTION),
-    ),
+    (MICROSOFT, &["EmbedLayerNormalization"], Pins(ATTENTION)),
+    ("", &["RotaryEmbedding"], Rule(rotary::rule)),
+    (MICROSOFT, &["RotaryEmbedding"], Rule(rotary::rule)),
     ("", &["Attention"], Pins(CACHE)),
     (
         MICROSOFT,
         &["Attention", "GroupQueryAttention", "MultiHeadAttention"],
         Pins(CACHE),
     ),
-    (
-        MICROSOFT,
-        &["MatMulBnb4", "MatMulFpQ4", "MatMulNBits"],
-        Pins(PACKED),
-    ),
+    (MICROSOFT, &["MatMulBnb4", "MatMulFpQ4"], Pins(PACKED)),
+    (MICROSOFT, &["MatMulNBits"], Rule(packed::rule)),
     (
         "",
         &[

@@ -70,7 +70,10 @@ pub(super) fn modulo(op: &Opaque, operands: &Operands) -> Option<Array> {
     let arithmetic = Arithmetic {
         floats: None,
         integers,
-        sizes: |a, b| Some(Element::Known(integers(a.known()?, b.known()?)?)),
+        sizes: |a, b| match (a.known(), b.known()) {
+            (Some(a), Some(b)) => integers(a, b).map(Element::Known),
+            _ => Some(Element::Unknown),
+        },
     };
     arithmetic.fold(operands)
 }
@@ -78,7 +81,9 @@ pub(super) fn modulo(op: &Opaque, operands: &Operands) -> Option<Array> {
 /// The greater or the lesser of two, by name. Of open sizes only equal ones are ordered.
 pub(super) fn extremum(op: &Opaque, operands: &Operands) -> Option<Array> {
     fn same(a: &Element, b: &Element) -> Option<Element> {
-        (a.equals(b)? && a.dim()?.known().is_none()).then(|| a.clone())
+        let open = a.dim().is_some_and(|size| size.known().is_none());
+        let same = open && a.equals(b) == Some(true);
+        Some(if same { a.clone() } else { Element::Unknown })
     }
     fn greater(a: &Element, b: &Element) -> Option<Element> {
         match (a.known(), b.known()) {
