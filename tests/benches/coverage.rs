@@ -1,19 +1,20 @@
 //! How often the 95 % interval of a ratio holds the quiet machine's long-run value.
 //!
-//! `cargo bench -p graphprune-tests --bench coverage [-- CONDITION...] [--runs N] [--pairs 1,3]`:
-//! four pairs of networks, 30 runs each, on the quiet machine and beside other programs: `quiet`,
+//! `cargo bench -p graphprune-tests --bench coverage [-- CONDITION...] [--runs N] [--pairs 1,3]
+//! [--raw FILE]`: four pairs of networks, 30 runs each, on the quiet machine and beside other programs: `quiet`,
 //! `loop` (one busy loop), `loops` (two), `memory` (a program that streams through memory). A run
 //! is what `graphprune measure` does by default, with the best time of the reference so far in the
 //! store. A run that calls itself invalid or doubtful holds nothing and is counted apart. The
 //! long-run value is the mean of eight quiet processes in each round of conditions: the machine's
 //! pace drifts by the minute, so it is taken over the same time as the runs. An interleaved loop in
-//! Python over 8 processes is printed beside it.
+//! Python over 8 processes is printed beside it. `--raw` adds a line for each run to a file.
 //!
 //! A second table compares estimators on the same samples: each takes one ratio from a process, and
 //! all are averaged over processes alike. Each is judged by its own long-run value.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -238,7 +239,7 @@ fn in_python(pair: &Pair) -> Option<f64> {
 }
 
 /// What a run says of itself.
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 enum Claim {
     /// Its interval is to be relied on.
     Sure,
@@ -252,8 +253,12 @@ enum Claim {
 struct Run {
     claim: Claim,
     intervals: Vec<Option<Interval>>,
+    /// The interval, sure or not.
+    measured: Option<Interval>,
     /// The reference's time, ns.
     reference_ns: f64,
+    /// Cores that other programs kept busy.
+    others_cores: Option<f64>,
     seconds: f64,
     processes: usize,
 }
@@ -279,7 +284,9 @@ impl Run {
         Self {
             seconds: clock.elapsed().as_secs_f64(),
             processes: candidate.processes.len(),
+            measured: candidate.ratio.map(|ratio| ratio.interval),
             reference_ns: measured.0[1].median_ns,
+            others_cores: candidate.others_cores,
             claim,
             intervals,
         }
@@ -330,6 +337,24 @@ impl Series {
         );
     }
 
+    /// A line of tab-separated figures for each run.
+    fn raw(&self, pair: &Pair, best_ns: f64) -> String {
+        let line = |run: &Run| {
+            let of = run.measured.map(|of| (of.value, of.low, of.high));
+            let (value, low, high) = of.unwrap_or((f64::NAN, f64::NAN, f64::NAN));
+            format!(
+                "{}\t{}\t{:?}\t{value:.5}\t{low:.5}\t{high:.5}\t{:.4}\t{:.2}\t{:.1}\n",
+                pair.name,
+                self.condition,
+                run.claim,
+                run.reference_ns / best_ns - 1.0,
+                run.others_cores.unwrap_or(f64::NAN),
+                run.seconds,
+            )
+        };
+        self.runs.iter().map(line).collect()
+    }
+
     fn compare(&self, pair: &Pair, truths: &[f64]) {
         let names = ESTIMATORS.iter().map(|(name, _)| *name);
         let names = std::iter::once("median over rounds (the product's)").chain(names);
@@ -350,11 +375,13 @@ impl Series {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let (mut named, mut count, mut chosen) = (Vec::new(), RUNS, Vec::new());
+    let mut raw = None;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_default();
         match argument.as_str() {
             "--load" => load(&value()),
             "--runs" => count = value().parse().expect("--runs takes a number"),
+            "--raw" => raw = Some(value()),
             "--pairs" => {
                 let number = |n: &str| n.parse::<usize>().expect("--pairs takes numbers from 1");
                 chosen = value().split(',').map(number).collect();
@@ -405,8 +432,19 @@ fn main() {
         }
         let truths: Vec<Interval> = ratios.iter().filter_map(|of| over_processes(of)).collect();
         let truth = truths.first().expect("the quiet machine measures");
+        let best_ns = machine.best_ns[pair.name];
         for series in &all {
-            series.report(&pair, truth.value, machine.best_ns[pair.name]);
+            series.report(&pair, truth.value, best_ns);
+        }
+        if let Some(path) = &raw {
+            let lines = all.iter().map(|series| series.raw(&pair, best_ns));
+            let file = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(path);
+            let written =
+                file.and_then(|mut file| file.write_all(lines.collect::<String>().as_bytes()));
+            written.expect("the runs are written");
         }
         println!(
             "| {} | long run | {:.4} ({:.4} to {:.4}), {} processes | in Python {} | | | | | | | |",

@@ -4,19 +4,23 @@ use agent_protocol::Measurement;
 
 use crate::{LatencyError, LatencySource, MeasureRequest};
 
-/// Share by which a reference may exceed its best known time.
-const SLOWER: f64 = 0.15;
-/// The same beside other programs. A program that streams through memory slows large networks more
-/// than small ones, and by little: quiet devices differ as much from one minute to the next.
-const SLOWER_BESIDE_OTHERS: f64 = 0.03;
+/// Share by which a reference may exceed its best known time before it is measured again. Whatever
+/// slows it, such as another virtual machine, slows large networks more than small ones.
+const SLOWER: f64 = 0.03;
+/// Share above which the second measurement is doubted. Quiet devices differ by half as much from
+/// one minute to the next.
+const DOUBTFUL: f64 = 0.15;
+/// The same beside other programs, which may stream through memory.
+const DOUBTFUL_BESIDE_OTHERS: f64 = 0.03;
 /// Cores that other programs keep busy, on average, on an occupied device.
 const OCCUPIED: f64 = 0.5;
 
-/// Measures. Figures to rely on are measured once more where the reference takes more than 15 %
-/// longer than `best_ns`, its best known time on the device, or more than 3 % where other programs
-/// occupy the device. If it still does, the measurements say so
-/// ([`Measurement::reference_excess_rel`]): other work or a lower clock may have changed the
-/// ratios, too. [`Remembering`](crate::Remembering) takes the best time from its store.
+/// Measures. Figures to rely on are measured once more where the reference takes more than 3 %
+/// longer than `best_ns`, its best known time on the device, and those beside the faster reference
+/// count. If it is more than 15 % slower still, or more than 3 % beside programs that occupy the
+/// device, the measurements say so ([`Measurement::reference_excess_rel`]): other work or a lower
+/// clock may have changed the ratios, too. [`Remembering`](crate::Remembering) takes the best time
+/// from its store.
 ///
 /// # Errors
 /// Those of the source.
@@ -29,25 +33,24 @@ pub fn measure_near_best(
     let Some(best_ns) = best_ns.filter(|_| request.processes.most > 1) else {
         return Ok(taken);
     };
-    let excess = |taken: &[Measurement]| {
-        let reference = taken.last()?;
-        let most = match occupied(reference) {
-            Some(_) => SLOWER_BESIDE_OTHERS,
-            None => SLOWER,
-        };
-        Some(reference.median_ns / best_ns - 1.0).filter(|excess| *excess > most)
-    };
-    let Some(first) = excess(&taken) else {
+    let excess = |taken: &[Measurement]| Some(taken.last()?.median_ns / best_ns - 1.0);
+    let Some(first) = excess(&taken).filter(|excess| *excess > SLOWER) else {
         return Ok(taken);
     };
     tracing::info!(excess = first, "the reference is slow; measuring again");
+    let is_valid = |taken: &[Measurement]| taken.iter().all(Measurement::is_valid);
     if let Ok(again) = source.measure(request)
-        && excess(&again).is_none_or(|second| second < first)
+        && excess(&again).is_some_and(|second| second < first)
+        && (is_valid(&again) || !is_valid(&taken))
     {
         taken = again;
     }
-    if let Some(excess) = excess(&taken) {
-        let beside = taken.last().and_then(occupied);
+    let beside = taken.last().and_then(occupied);
+    let most = match beside {
+        Some(_) => DOUBTFUL_BESIDE_OTHERS,
+        None => DOUBTFUL,
+    };
+    if let Some(excess) = excess(&taken).filter(|excess| *excess > most) {
         let note = format!(
             "the reference took {:.0} % longer than the best known on this device ({:.3} ms){}: other work or a lower clock, which \
              may have changed the ratio, too",
