@@ -1,13 +1,14 @@
 //! How often the 95 % interval of a ratio holds the quiet machine's long-run value.
 //!
 //! `cargo bench -p graphprune-tests --bench coverage [-- CONDITION...] [--runs N] [--pairs 1,3]
-//! [--raw FILE]`: four pairs of networks, 30 runs each, on the quiet machine and beside other programs: `quiet`,
-//! `loop` (one busy loop), `loops` (two), `memory` (a program that streams through memory). A run
-//! is what `graphprune measure` does by default, with the best time of the reference so far in the
-//! store. A run that calls itself invalid or doubtful holds nothing and is counted apart. The
-//! long-run value is the mean of eight quiet processes in each round of conditions: the machine's
-//! pace drifts by the minute, so it is taken over the same time as the runs. An interleaved loop in
-//! Python over 8 processes is printed beside it. `--raw` adds a line for each run to a file.
+//! [--raw FILE]`: four pairs of networks, 30 runs each, on the quiet machine and beside other
+//! programs: `quiet`, `loop` (one busy loop), `loops` (two), `memory` (a program that streams
+//! through memory). A run is what `graphprune measure` does by default, with the best time of the
+//! reference so far in the store. A run that calls itself invalid or doubtful holds nothing and is
+//! counted apart. The long-run value is the mean of eight quiet processes in each round of
+//! conditions: the machine's pace drifts by the minute, so it is taken over the same time as the
+//! runs. An interleaved loop in Python over 8 processes is printed beside it. `--raw` adds a line
+//! for each run to a file.
 //!
 //! A second table compares estimators on the same samples: each takes one ratio from a process, and
 //! all are averaged over processes alike. Each is judged by its own long-run value.

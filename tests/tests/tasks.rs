@@ -64,6 +64,9 @@ fn a_network_over_volumes_is_trained_as_one_over_images() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("fine-tuning (knapsack-"), "{stderr}");
     assert!(TaskRun::tested(&report, "pruned") > 0.0);
+    // Its output is a vector, which may hold the scores of classes.
+    let hint = "if these are scores of classes, `--output head_out=classes` follows the decisions";
+    assert!(stderr.contains(hint), "{stderr}");
 }
 
 #[test]
@@ -97,6 +100,11 @@ fn a_detector_follows_the_outputs_that_are_named() {
         .map(|of| of["name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["boxes_out", "scores_out"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !stderr.contains("if these are scores of classes"),
+        "{stderr}"
+    );
 
     fs::remove_dir_all(run.sandbox.path("run")).unwrap();
     let output = run.prune("npy:data", &["--output", "boxes_out=values:2"]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datasets::{DataSpec, Dataset, Targets, TensorSpec, has_classes};
-use onnx_graph::Graph;
+use onnx_graph::{Dim, Graph};
 use torch_exec::Stop;
 use train::{
     Classification, Follow, Followed, MultiLabel, Regression, Runtime, Segmentation, Task,
@@ -167,8 +167,27 @@ pub(crate) fn settled_by(
         TaskKind::Regression => (Arc::new(Regression::new(train)?), None),
         TaskKind::Follow => {
             let task = follow(&config.task.followed())?;
-            let line = format!("follows the original's outputs: {}", task.words());
+            let hint = hint(config, graph, &task).unwrap_or_default();
+            let line = format!("follows the original's outputs: {}{hint}", task.words());
             (Arc::new(task), Some(line))
         }
+    })
+}
+
+/// How to follow decisions, where the only values are a vector for each sample: they may be the
+/// scores of classes, which the file does not tell.
+fn hint(config: &RunConfig, graph: &Graph, task: &Follow) -> Option<String> {
+    let mut values = task.as_values();
+    let (Some(name), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let mut outputs = graph.outputs().iter().copied();
+    let output = outputs.find(|id| graph.value(*id).name == name)?;
+    let shape = graph.sample_shape(output)?;
+    let is_vector = matches!(shape[..], [Dim::Known(2..)]);
+    (is_vector && config.task.outputs.is_empty()).then(|| {
+        format!(
+            "; if these are scores of classes, `--output {name}=classes` follows the decisions and keeps more of them"
+        )
     })
 }

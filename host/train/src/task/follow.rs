@@ -99,6 +99,12 @@ impl Follow {
         Ok(open.settled()?)
     }
 
+    /// Names of the outputs that are followed as values.
+    pub fn as_values(&self) -> impl Iterator<Item = &str> {
+        let values = self.outputs.iter().filter(|output| output.spread.is_some());
+        values.map(|output| output.name.as_str())
+    }
+
     /// Names of the followed outputs, with their forms in words.
     #[must_use]
     pub fn words(&self) -> String {

@@ -308,7 +308,7 @@ mod tests {
         check(
             &[("onnx-graph", &["anyhow"])],
             &[
-                "onnx-graph: must not use anyhow, which is confined to graphprune, graphprune-agent, xtask",
+                "onnx-graph: must not use anyhow, which is confined to advisories, graphprune, graphprune-agent, xtask",
             ],
         );
     }
