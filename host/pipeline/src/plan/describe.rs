@@ -143,8 +143,14 @@ fn removal(of: Planned<'_>, narrow: &Cut, group: GroupId) -> RemovedBranch {
         .flat_map(|&id| of.graph.node(id).inputs.iter().flatten())
         .filter(|value| readers[value.index()].iter().all(|id| dead.contains(id)));
     let values: BTreeSet<ValueId> = values.copied().collect();
+    // A scalar is a factor of an activation, or another constant of the exporter's.
+    let is_scalar = |id: &ValueId| {
+        let constant = of.graph.constant(*id);
+        constant.is_some_and(|constant| constant.dims().is_empty())
+    };
     let mut parameters: Vec<PlannedParameter> = values
         .into_iter()
+        .filter(|id| !is_scalar(id))
         .filter_map(|id| parameter(of, narrow, id))
         .collect();
     parameters.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -160,7 +166,7 @@ fn removal(of: Planned<'_>, narrow: &Cut, group: GroupId) -> RemovedBranch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use onnx_graph::ops::{MatMul, Transpose};
+    use onnx_graph::ops::{Add, MatMul, Mul, Transpose};
     use onnx_graph::{DType, Dim, NoExternalData, fold_batch_norm, insert_batch_norm};
 
     fn resnet() -> Graph {
@@ -227,6 +233,38 @@ mod tests {
         let kept = |p: &PlannedParameter| (p.pruned_shape[0] * 2, p.pruned_shape.get(1).copied());
         let mut parameters = branch.parameters.iter();
         assert!(parameters.any(|p| kept(p) == (p.shape[0], Some(1))));
+    }
+
+    #[test]
+    fn a_scalar_of_a_removed_branch_is_no_parameter() {
+        let mut file = Graph::new("residual", 17);
+        let shape = vec![Dim::Symbol("N".into()), Dim::Known(4)];
+        let x = file.add_input("x", DType::F32, shape);
+        let product = |file: &mut Graph, name: &str, x, dims: [usize; 2]| {
+            let data = (0..dims[0] * dims[1]).map(|i| i as f32 + 1.0).collect();
+            let w = file.add_constant(&format!("{name}.weight"), Tensor::f32(dims, data).unwrap());
+            file.push(name, MatMul.into(), &[x, w]).unwrap()
+        };
+        let hidden = product(&mut file, "hidden", x, [4, 6]);
+        let half = file.add_constant("half", Tensor::f32([], vec![0.5]).unwrap());
+        let scaled = file.push("scaled", Mul.into(), &[hidden, half]).unwrap();
+        let back = product(&mut file, "back", scaled, [6, 4]);
+        let sum = file.push("sum", Add.into(), &[back, x]).unwrap();
+        let out = product(&mut file, "out", sum, [4, 2]);
+        file.add_output(out);
+        let analysis = channels::analyse(&file).unwrap();
+        assert!(analysis.removal(GroupId(0)).is_some());
+        let planned = Planned {
+            file: ("residual", "00"),
+            given: &file,
+            graph: &file,
+            analysis: &analysis,
+        };
+        let keep = vec![Vec::new()];
+        let plan = CutPlan::new(planned, &PrunePlan { keep }).unwrap();
+        let parameters = plan.removed[0].parameters.iter();
+        let names: Vec<&str> = parameters.map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["back.weight", "hidden.weight"]);
     }
 
     #[test]
