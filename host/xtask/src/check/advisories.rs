@@ -52,21 +52,30 @@ pub fn violations(checkout: &Checkout) -> Result<Vec<String>> {
 fn fetch(source: &str, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let git = |arguments: &[&str]| {
-        let mut git = Command::new("git");
+        let mut git = git_in(folder);
         // A server that does not answer must not stop the check.
-        git.args([
-            "-c",
-            "http.lowSpeedLimit=1000",
-            "-c",
-            "http.lowSpeedTime=20",
-        ]);
-        git.env("GIT_TERMINAL_PROMPT", "0").arg("-C").arg(folder);
+        for setting in ["http.lowSpeedLimit=1000", "http.lowSpeedTime=20"] {
+            git.args(["-c", setting]);
+        }
+        git.env("GIT_TERMINAL_PROMPT", "0");
         shell::output(git.args(arguments))
     };
     git(&["init", "--quiet"])?;
     git(&["fetch", "--quiet", "--depth=1", source, "HEAD"])?;
     git(&["checkout", "--quiet", "--force", "--detach", "FETCH_HEAD"])?;
     Ok(())
+}
+
+/// Git for the repository in `folder`, and no other. A hook, which may start the check, runs with
+/// variables that lead to the user's repository.
+fn git_in(folder: &Path) -> Command {
+    let mut git = Command::new("git");
+    for variable in ["GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"] {
+        git.env_remove(variable);
+    }
+    git.arg("--git-dir").arg(folder.join(".git"));
+    git.arg("--work-tree").arg(folder);
+    git
 }
 
 #[cfg(test)]
@@ -78,10 +87,8 @@ mod tests {
         fs::create_dir_all(repository).unwrap();
         fs::write(repository.join(file), file).unwrap();
         let git = |arguments: &[&str]| {
-            let mut git = Command::new("git");
-            git.arg("-C")
-                .arg(repository)
-                .args(["-c", "user.name=a", "-c", "user.email=a@b"]);
+            let mut git = git_in(repository);
+            git.args(["-c", "user.name=a", "-c", "user.email=a@b"]);
             shell::output(git.args(arguments)).unwrap();
         };
         git(&["init", "--quiet"]);
