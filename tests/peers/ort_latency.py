@@ -29,14 +29,18 @@ def load(path):
     return session, binding
 
 
-def measure(session, binding, runs):
+def samples(session, binding, runs):
     session.run_with_iobinding(binding)
     times = []
     for _ in range(runs):
         begun = time.perf_counter_ns()
         session.run_with_iobinding(binding)
         times.append(time.perf_counter_ns() - begun)
-    return statistics.median(times)
+    return times
+
+
+def measure(session, binding, runs):
+    return statistics.median(samples(session, binding, runs))
 
 
 def main():

@@ -21,7 +21,7 @@ pub struct ProcessFigures {
     pub block_runs: u32,
     /// Median over rounds of the block's median, ns.
     pub median_ns: f64,
-    /// Ratio to the reference: the median over rounds.
+    /// Ratio to the reference: that of the 5th percentiles of the samples.
     pub ratio: Option<f64>,
     /// The device's pace around its samples.
     pub sentinel: Option<Sentinel>,

@@ -7,9 +7,13 @@ use crate::interval::Interval;
 use crate::{ProtocolError, wire};
 
 /// A candidate's latency relative to the reference's, from interleaved rounds.
+///
+/// The figure of several processes is the mean of their [`low_end`](Self::low_end)s, with its
+/// interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
-    /// Median over rounds of (median of the candidate's block / median of the reference's block).
+    /// Within a process: median over rounds of (median of the candidate's block / median of the
+    /// reference's block).
     #[serde(flatten, with = "crate::interval::MedianFields")]
     pub interval: Interval,
     /// Ratio of the two 5th percentiles, which the least disturbed runs decide.

@@ -86,16 +86,28 @@ pub fn family(session: &mut Session, chip: &Chip) -> Result<&'static str, BoardF
     })
 }
 
-/// Starts the firmware from a reset, and waits for its channel.
+/// What ran on a core since its reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Nothing, or what changes general registers only.
+    Reset,
+    /// Other programs, such as the algorithm of a flash, which may have set up peripherals.
+    Programs,
+}
+
+/// Starts the firmware on a core as it is after a reset, and waits for its channel.
 pub fn start(
     session: &mut Session,
     spec: &BoardSpec,
     firmware: &Firmware,
+    since: Since,
 ) -> Result<Rtt, BoardFault> {
     const DOING: &str = "starting the firmware";
     let mut core = core(session, DOING)?;
     let lost = |error: Error| lost(DOING, &error);
-    core.reset_and_halt(HALT).map_err(lost)?;
+    if since == Since::Programs {
+        core.reset_and_halt(HALT).map_err(lost)?;
+    }
     clock::set(&mut core, &spec.clock.steps)?;
     let region = ScanRegion::Exact(u64::from(firmware.rtt));
     // A block of an earlier start would be taken for this one's.

@@ -10,7 +10,7 @@ use nix::fcntl::Flock;
 use probe_rs::rtt::Rtt;
 use probe_rs::{MemoryInterface as _, Session};
 
-use super::attach::{attach, family, start};
+use super::attach::{Since, attach, family, start};
 use super::chip::Chip;
 use super::firmware::Firmware;
 use super::layout::{Network, Placed};
@@ -25,6 +25,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The pauses between two looks for an answer: each is an access to the board's memory, for which
 /// some probes halt the core. They grow as long as there is none.
 const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(4)];
+/// The pause from which on each look asks whether the core still runs, too. One that stops says so
+/// itself, unless it is locked up.
+const SUSPICIOUS: Duration = Duration::from_millis(1);
 /// Rounds of the loop that tells a core from an emulator.
 const PACE_ROUNDS: u32 = 20_000;
 /// The identity of the core.
@@ -102,8 +105,8 @@ impl Attached {
 
     /// Writes the firmware unless it is there, and starts it.
     pub fn start(mut self) -> Result<Board, BoardFault> {
-        write_firmware(&mut self.session, &self.spec, &self.firmware)?;
-        let rtt = start(&mut self.session, &self.spec, &self.firmware)?;
+        let since = write_firmware(&mut self.session, &self.spec, &self.firmware)?;
+        let rtt = start(&mut self.session, &self.spec, &self.firmware, since)?;
         let mut board = Board {
             info: BoardInfo {
                 chip: self.chip.target.name.clone(),
@@ -199,7 +202,12 @@ impl Board {
     fn write_weights(&mut self, address: u32, bytes: &[u8]) -> Result<(), BoardFault> {
         flash(&mut self.session, &[(address, bytes)])?;
         // The algorithm of the flash ran in the firmware's RAM.
-        self.rtt = start(&mut self.session, &self.spec, &self.firmware)?;
+        self.rtt = start(
+            &mut self.session,
+            &self.spec,
+            &self.firmware,
+            Since::Programs,
+        )?;
         self.greet()
     }
 
@@ -327,7 +335,9 @@ impl Board {
             if got == answer.len() {
                 return understood(Answer::of(&answer), doing);
             }
-            check_running(&mut core, doing)?;
+            if sent < bytes.len() || pause >= SUSPICIOUS {
+                check_running(&mut core, doing)?;
+            }
             if begun.elapsed() > within {
                 return Err(BoardFault::Silent { doing, within });
             }

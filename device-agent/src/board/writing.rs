@@ -10,6 +10,7 @@ use probe_rs::flashing::{DownloadOptions, FlashProgress};
 use probe_rs::{Core, Error, MemoryInterface as _, Session};
 
 use super::BoardFault;
+use super::attach::Since;
 use super::firmware::Firmware;
 use super::link::{HALT, PC, core, lost};
 use super::probe::chain;
@@ -18,9 +19,14 @@ use super::probe::chain;
 const SUM: Duration = Duration::from_secs(2);
 /// The link register, by its number for debuggers.
 const LR: u16 = 14;
-/// The routine, in instructions that all cores have. It begins with an address in r0, a number of
-/// words in r1, [`BASIS`] in r2, [`PRIME`] in r4 and [`TURN`] in r5, and leaves the sum in r2.
-const ROUTINE: [u16; 7] = [
+/// The routine, in instructions that all cores have. It begins with five words that follow it: an
+/// address, a number of words, [`BASIS`], [`PRIME`] and [`TURN`]. It leaves the sum in r2.
+const ROUTINE: [u16; 12] = [
+    0x4805, // ldr r0, [pc, #20]
+    0x4906, // ldr r1, [pc, #24]
+    0x4a06, // ldr r2, [pc, #24]
+    0x4c07, // ldr r4, [pc, #28]
+    0x4d07, // ldr r5, [pc, #28]
     0xc808, // 1: ldmia r0!, {r3}
     0x405a, // eors r2, r3
     0x4362, // muls r2, r4
@@ -30,26 +36,27 @@ const ROUTINE: [u16; 7] = [
     0xbe00, // bkpt #0
 ];
 /// Where it ends, in bytes.
-const END: u32 = 12;
+const END: u32 = 22;
 /// The numbers of FNV-1a (draft-eastlake-fnv, 5), here over words; the turn lets high bits count
 /// for low ones.
 const BASIS: u32 = 0x811c_9dc5;
 const PRIME: u32 = 0x0100_0193;
 const TURN: u32 = 13;
 
-/// Writes the firmware to the flash or to RAM, unless it is there.
+/// Writes the firmware to the flash or to RAM, unless it is there. Returns what ran on the core
+/// since its reset.
 pub fn write_firmware(
     session: &mut Session,
     spec: &BoardSpec,
     firmware: &Firmware,
-) -> Result<(), BoardFault> {
+) -> Result<Since, BoardFault> {
     const DOING: &str = "writing the firmware";
     let mut halted = core(session, DOING)?;
     halted
         .reset_and_halt(HALT)
         .map_err(|error| lost("resetting the core", &error))?;
     match holds(&mut halted, firmware) {
-        Ok(Some(true)) => return Ok(()),
+        Ok(Some(true)) => return Ok(Since::Reset),
         Ok(None) => {}
         // The routine ran, or could not: other contents than the firmware's.
         Ok(Some(false)) | Err(_) => {
@@ -61,11 +68,15 @@ pub fn write_firmware(
     match spec.firmware {
         FirmwarePlace::Flash => {
             drop(halted);
-            flash(session, &[(firmware.origin, &firmware.code)])
+            flash(session, &[(firmware.origin, &firmware.code)])?;
+            Ok(Since::Programs)
         }
-        FirmwarePlace::Ram => halted
-            .write(u64::from(firmware.origin), &firmware.code)
-            .map_err(|error| lost(DOING, &error)),
+        FirmwarePlace::Ram => {
+            halted
+                .write(u64::from(firmware.origin), &firmware.code)
+                .map_err(|error| lost(DOING, &error))?;
+            Ok(Since::Reset)
+        }
     }
 }
 
@@ -81,18 +92,14 @@ fn holds(core: &mut Core<'_>, firmware: &Firmware) -> Result<Option<bool>, Error
     }
     // In the firmware's stack, which it begins anew.
     let place = (firmware.stack_top - 64) & !3;
+    let operands = [firmware.origin, words.len() as u32, BASIS, PRIME, TURN];
     let routine: Vec<u8> = ROUTINE
         .iter()
         .flat_map(|half| half.to_le_bytes())
-        .chain([0; 2])
+        .chain(operands.iter().flat_map(|word| word.to_le_bytes()))
         .collect();
     core.write(u64::from(place), &routine)?;
     let registers = [
-        (0, firmware.origin),
-        (1, words.len() as u32),
-        (2, BASIS),
-        (4, PRIME),
-        (5, TURN),
         // Flash algorithms return to such an instruction, so that emulators expect it there.
         (LR, (place + END) | 1),
         (PC, place),

@@ -157,11 +157,13 @@ impl Figures {
         if ratios.len() < used.len() {
             return None;
         }
-        let values: Vec<f64> = ratios.iter().map(|ratio| ratio.interval.value).collect();
+        // What disturbs a process slows large networks more than small ones. The least disturbed runs
+        // repeat best from one measurement to the next (`host/docs/decisions.md`).
         let low_ends: Vec<f64> = ratios.iter().map(|ratio| ratio.low_end).collect();
+        let interval = over_processes(&low_ends)?;
         let ratio = Ratio {
-            interval: over_processes(&values)?,
-            low_end: over_processes(&low_ends)?.value,
+            interval,
+            low_end: interval.value,
             rounds: ratios.iter().map(|ratio| ratio.rounds).sum(),
         };
         Some(Self {
@@ -233,7 +235,7 @@ fn process(m: &Measurement, most: usize) -> ProcessFigures {
         samples: m.samples_ns.len().min(most),
         block_runs: m.block_runs,
         median_ns: m.median_ns,
-        ratio: m.ratio.map(|ratio| ratio.interval.value),
+        ratio: m.ratio.map(|ratio| ratio.low_end),
         sentinel: m.sentinel,
         contention: m.contention,
         others_cores: m.others_cores,

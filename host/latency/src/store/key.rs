@@ -81,7 +81,8 @@ impl Key {
         }
         let Processes { fewest, most } = request.processes;
         if most > 1 {
-            add("processes", &format!("{fewest}-{most}"));
+            // Earlier versions took the median of each process, and had no such addition.
+            add("processes", &format!("{fewest}-{most} ratio=p5"));
         }
         let conditions = &request.conditions;
         if let Some(most) = conditions.max_millicelsius {

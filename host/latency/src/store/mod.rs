@@ -126,14 +126,14 @@ impl Store {
         find(&self.connection, key, full).map_err(|e| failure(&self.path, &e))
     }
 
-    /// Returns the shortest valid time under a key, ns.
+    /// Returns the shortest 5th percentile of the valid measurements under a key, ns.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
     pub fn fastest_ns(&self, key: &Key) -> Result<Option<f64>, LatencyError> {
         self.connection
             .query_row(
-                "SELECT min(median_ns) FROM measurement WHERE model = ?1 AND reference = ?2 AND device = ?3
+                "SELECT min(p5_ns) FROM measurement WHERE model = ?1 AND reference = ?2 AND device = ?3
                  AND runtime = ?4 AND setup = ?5 AND valid = 1",
                 params![
                     key.model.0,
@@ -227,9 +227,9 @@ fn insert(
         .prepare_cached(
             "INSERT INTO measurement (model, reference, device, runtime, setup, name, valid, reason, median_ns,
              ratio, ratio_low, ratio_high, taken_unix_ns, evidence, profile, device_name, hostname, agent_version,
-             protocol, providers, peak_memory_bytes, host, graphprune_version, processor)
+             protocol, providers, peak_memory_bytes, host, graphprune_version, processor, p5_ns)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-             ?22, ?23, ?24)",
+             ?22, ?23, ?24, ?25)",
         )?
         .execute(params![
             key.model.0,
@@ -257,6 +257,7 @@ fn insert(
             origin.host,
             origin.graphprune_version,
             origin.processor,
+            m.p5_ns,
         ])?;
     Ok(())
 }

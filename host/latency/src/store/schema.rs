@@ -34,6 +34,10 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("version-4.sql"),
         then: |_| Ok(()),
     },
+    Migration {
+        sql: include_str!("version-5.sql"),
+        then: |_| Ok(()),
+    },
 ];
 
 /// Fills columns of the second version from the evidence of the first. They stay empty for

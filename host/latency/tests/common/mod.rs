@@ -97,6 +97,7 @@ impl LatencySource for Counting {
         let reference_ns = self.reference_ns.pop_front().unwrap_or(2.0);
         let reference = request.reference.iter().map(|model| Measurement {
             median_ns: reference_ns,
+            p5_ns: reference_ns,
             others_cores: self.others_cores,
             ..measurement(model, None, full)
         });
