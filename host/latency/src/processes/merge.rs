@@ -30,6 +30,9 @@ pub fn merged(
         let (message, field) = ("Results", "measurements");
         return Err(ProtocolError::Missing { message, field }.into());
     }
+    let reference = request.reference.as_ref().and(slots.checked_sub(1));
+    let references_ns: Option<Vec<f64>> =
+        reference.map(|at| processes.iter().map(|answer| answer[at].p5_ns).collect());
     let slot = |i: usize| {
         let all: Vec<&Measurement> = processes.iter().map(|answer| &answer[i]).collect();
         // The reference of others only serves their ratios.
@@ -37,6 +40,7 @@ pub fn merged(
         Slot {
             request,
             all,
+            references_ns: references_ns.as_deref(),
             serves,
         }
         .merge()
@@ -48,6 +52,7 @@ pub fn merged(
 struct Slot<'a> {
     request: &'a MeasureRequest,
     all: Vec<&'a Measurement>,
+    references_ns: Option<&'a [f64]>,
     serves: bool,
 }
 
@@ -58,10 +63,10 @@ impl Slot<'_> {
             let (message, field) = ("Results", "measurements");
             return Err(ProtocolError::Missing { message, field }.into());
         };
-        let processes = ByDisturbance::of(&self.all);
+        let processes = ByDisturbance::of(&self.all, self.references_ns);
         let enough_calm = processes.calm.len() >= fewest;
         let used = processes.least_disturbed(fewest);
-        let figures = (used.len() >= fewest.max(2))
+        let figures = (processes.valid.len() >= fewest.max(2))
             .then(|| Figures::of(used))
             .flatten();
         let mut notes: Vec<String> = Vec::new();
@@ -73,7 +78,7 @@ impl Slot<'_> {
         }
         notes.extend(processes.notes(self.all.len(), fewest));
         let Some(figures) = figures else {
-            let reason = self.too_few(used.len());
+            let reason = self.too_few(processes.valid.len());
             let measurement = Measurement {
                 verdict: Verdict::Invalid { reason },
                 notes,

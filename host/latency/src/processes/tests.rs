@@ -319,3 +319,43 @@ fn a_device_that_changes_its_pace_all_the_time_gives_no_valid_ratio() {
         }
     }
 }
+
+/// A pair beside a reference that takes so much of its usual time.
+fn paced(times: f64, ratio: f64) -> Vec<Measurement> {
+    vec![
+        measurement("pruned", 1000.0 * times * ratio, Some(ratio)),
+        measurement("original", 1000.0 * times, None),
+    ]
+}
+
+#[test]
+fn processes_beside_a_busy_twin_of_the_core_are_left_out() {
+    let (results, requests) = run(|i| match i % 2 {
+        0 => paced(1.4, 0.45),
+        _ => paced(1.0 + 0.01 * (i % 3) as f64, 0.5 + 0.001 * ((5 * i) % 8) as f64),
+    });
+    let pruned = &results[0];
+    let used = pruned.processes.len();
+    assert!(pruned.is_valid() && used == requests.len() / 2, "{used}");
+    let Interval { low, high, .. } = pruned.ratio.unwrap().interval;
+    assert!(0.499 < low && high < 0.51, "{low} {high}");
+    assert_eq!(results[1].processes.len(), used);
+    let notes = pruned.notes.join("; ");
+    assert!(
+        notes.contains("10 % slower than in the fastest") && notes.contains("left out"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn one_process_that_is_fast_by_luck_does_not_outweigh_the_others() {
+    let (results, _) = run(|i| match i {
+        3 => paced(0.8, 0.6),
+        _ => paced(1.0, 0.5 + 0.001 * ((5 * i) % 8) as f64),
+    });
+    let pruned = &results[0];
+    assert!(pruned.processes.len() >= 8);
+    assert!(pruned.ratio.unwrap().interval.value < 0.53);
+    let notes = pruned.notes.join("; ");
+    assert!(notes.contains("used all the same"), "{notes}");
+}

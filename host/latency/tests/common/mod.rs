@@ -98,6 +98,11 @@ impl LatencySource for Counting {
         let reference = request.reference.iter().map(|model| Measurement {
             median_ns: reference_ns,
             p5_ns: reference_ns,
+            p25_ns: reference_ns,
+            p50_ns: reference_ns,
+            p75_ns: reference_ns,
+            p95_ns: reference_ns,
+            p99_ns: reference_ns,
             others_cores: self.others_cores,
             ..measurement(model, None, full)
         });

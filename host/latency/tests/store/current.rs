@@ -1,4 +1,4 @@
-//! The committed store `version-4.sqlite` holds what it held when it was written.
+//! The committed stores hold what they held when they were written.
 //!
 //! A change of the schema or of the encoding that breaks this test breaks the stores of users.
 //! After a new schema version, commit the file of a new store after [`fill`] as well.
@@ -13,8 +13,9 @@ use latency::{
 
 use crate::fixture::{measurement, model};
 
-fn committed() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/store/version-4.sqlite")
+fn committed(version: u32) -> PathBuf {
+    let name = format!("tests/store/version-{version}.sqlite");
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 fn runtime() -> RuntimeOptions {
@@ -159,10 +160,16 @@ fn fill(store: &mut Store) {
 }
 
 #[test]
-fn the_committed_store_holds_its_measurements_and_comparisons() {
+fn the_committed_stores_hold_their_measurements_and_comparisons() {
+    for version in [4, 5] {
+        check(version);
+    }
+}
+
+fn check(version: u32) {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("m.sqlite");
-    std::fs::copy(committed(), &copy).unwrap();
+    std::fs::copy(committed(version), &copy).unwrap();
     let mut store = Store::open_existing(&copy).unwrap();
     assert_eq!(store.count().unwrap(), (4, 3));
     let records = store.all().unwrap();
