@@ -5,8 +5,8 @@
 //! programs: `quiet`, `loop` (one busy loop), `loops` (two), `memory` (a program that streams
 //! through memory). A run is what `graphprune measure` does by default, with the best time of the
 //! reference so far in the store. A run that calls itself invalid or doubtful holds nothing and is
-//! counted apart. The long-run value is the mean of eight quiet processes in each round of
-//! conditions: the machine's pace drifts by the minute, so it is taken over the same time as the
+//! counted apart. The long-run value is the mean of the quiet processes in each round of
+//! conditions, eight or more: the machine's pace drifts by the minute, so it is taken over the same time as the
 //! runs. An interleaved loop in Python over 8 processes is printed beside it. `--raw` adds a line
 //! for each run to a file.
 //!
@@ -28,7 +28,7 @@ use latency::{
 use model_zoo::ZooConfig;
 
 const RUNS: usize = 30;
-/// Processes of the long-run value in each round of conditions.
+/// The fewest processes of the long-run value in each round of conditions.
 const QUIET: u32 = 8;
 /// Effort of `graphprune measure` by default.
 const EFFORT: f64 = 4.0;
@@ -215,7 +215,8 @@ fn parts(m: &Measurement) -> Vec<Vec<f64>> {
 fn series(machine: &mut Machine, pair: &Pair) -> Vec<Vec<f64>> {
     let processes = Processes {
         fewest: QUIET,
-        most: QUIET,
+        // A neighbour may slow most of the first ones.
+        most: 2 * QUIET,
     };
     Measured::of(machine, pair, Some(processes)).ratios()
 }
@@ -278,11 +279,12 @@ impl Run {
             (true, None) => Claim::Sure,
         };
         let intervals = match claim {
-            Claim::Sure => measured
-                .ratios()
-                .iter()
-                .map(|r| over_processes(r))
-                .collect(),
+            Claim::Sure => {
+                let others = measured.ratios().split_off(1);
+                let others = others.iter().map(|of| over_processes(of));
+                let own = candidate.ratio.map(|ratio| ratio.interval);
+                std::iter::once(own).chain(others).collect()
+            }
             Claim::Doubtful | Claim::Invalid => Vec::new(),
         };
         Self {

@@ -41,6 +41,18 @@ impl Interval {
         self.low <= other.high && other.low <= self.high
     }
 
+    /// The interval with an independent error, relative to the figure, of which 95 % are within
+    /// `error_rel`: the root of the sum of squares on either side.
+    #[must_use]
+    pub fn widened(&self, error_rel: f64) -> Self {
+        let error = error_rel * self.value;
+        Self {
+            value: self.value,
+            low: self.value - (self.value - self.low).hypot(error),
+            high: self.value + (self.high - self.value).hypot(error),
+        }
+    }
+
     /// Half the width relative to the figure.
     pub fn half_width_rel(&self) -> f64 {
         (self.high - self.low) / (2.0 * self.value)
@@ -73,6 +85,14 @@ pub struct MedianFields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_independent_error_adds_by_squares() {
+        let of = Interval::from((2.0, 1.97, 2.08)).widened(0.02);
+        for (end, expected) in [(of.low, 1.95), (of.high, 2.0 + 0.08f64.hypot(0.04))] {
+            assert!((end - expected).abs() < 1e-12, "{of:?}");
+        }
+    }
 
     #[test]
     fn a_limit_is_met_by_the_whole_interval() {

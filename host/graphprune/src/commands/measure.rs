@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, default_value = "local")]
     device: DeviceSpec,
     /// Sampling effort, as a multiple of a search's: 0.1 to 100. Figures are over several worker
-    /// processes: 8 to 16 for an effort of 4, at least 3 for any
+    /// processes: 8 to 32 for an effort of 4, at least 3 for any
     #[arg(
         long,
         value_name = "TIMES",

@@ -332,7 +332,10 @@ fn paced(times: f64, ratio: f64) -> Vec<Measurement> {
 fn processes_beside_a_busy_twin_of_the_core_are_left_out() {
     let (results, requests) = run(|i| match i % 2 {
         0 => paced(1.4, 0.45),
-        _ => paced(1.0 + 0.01 * (i % 3) as f64, 0.5 + 0.001 * ((5 * i) % 8) as f64),
+        _ => paced(
+            1.0 + 0.01 * (i % 3) as f64,
+            0.5 + 0.001 * ((5 * i) % 8) as f64,
+        ),
     });
     let pruned = &results[0];
     let used = pruned.processes.len();

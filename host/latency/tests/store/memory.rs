@@ -122,6 +122,27 @@ fn beside_other_programs_a_reference_that_is_a_little_slow_is_noted() {
 }
 
 #[test]
+fn the_interval_of_a_ratio_includes_half_of_the_references_excess() {
+    let check = |reference_ns: f64, error_rel: f64| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("m.sqlite")).unwrap();
+        let mut source = Remembering::new(Counting::default(), store).unwrap();
+        let of = |all: Vec<Measurement>| all[0].ratio.unwrap().interval;
+        let first = of(source.measure(&request(&["first"]).thorough(1.0)).unwrap());
+        source.source_mut().reference_ns = [reference_ns; 2].into();
+        let second = of(source.measure(&request(&["second"]).thorough(1.0)).unwrap());
+        let expected = first.widened(error_rel);
+        for (is, expected) in [(second.low, expected.low), (second.high, expected.high)] {
+            assert!((is - expected).abs() < 1e-12, "{reference_ns}: {is} {expected}");
+        }
+    };
+    check(2.0, 0.0);
+    check(1.9, 0.0);
+    check(2.04, 0.01);
+    check(2.2, 0.015);
+}
+
+#[test]
 fn an_invalid_measurement_is_kept_but_never_returned() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("m.sqlite")).unwrap();
