@@ -6,9 +6,9 @@
 //! through memory). A run is what `graphprune measure` does by default, with the best time of the
 //! reference so far in the store. A run that calls itself invalid or doubtful holds nothing and is
 //! counted apart. The long-run value is the mean of the quiet processes in each round of
-//! conditions, eight or more: the machine's pace drifts by the minute, so it is taken over the same time as the
-//! runs. An interleaved loop in Python over 8 processes is printed beside it. `--raw` adds a line
-//! for each run to a file.
+//! conditions, eight or more: the machine's pace drifts by the minute, so it is taken over the same
+//! time as the runs. An interleaved loop in Python over 8 processes is printed beside it. `--raw`
+//! adds a line for each run to a file.
 //!
 //! A second table compares estimators on the same samples: each takes one ratio from a process, and
 //! all are averaged over processes alike. Each is judged by its own long-run value.

@@ -7,8 +7,8 @@ use crate::{LatencyError, LatencySource, MeasureRequest};
 /// Share by which a reference may exceed its best known time before it is measured again. Whatever
 /// slows it, such as another virtual machine, slows large networks more than small ones.
 const SLOWER: f64 = 0.03;
-/// Share of the reference's excess by which a ratio may be off, up to [`SLOWER`]. Between runs of
-/// one pair on a shared machine, the ratio fell by a third to half of it (`host/docs/decisions.md`).
+/// Share of the reference's excess, up to [`SLOWER`], by which a ratio may be off. On a shared
+/// machine, the ratio of one pair fell by a third of it between runs (`host/docs/decisions.md`).
 const SHARED: f64 = 0.5;
 /// Share above which the second measurement is doubted. Quiet devices differ by half as much from
 /// one minute to the next.
@@ -20,10 +20,11 @@ const OCCUPIED: f64 = 0.5;
 
 /// Measures. Figures to rely on are measured once more where the 5th percentile of the reference's
 /// runs is more than 3 % above `best_ns`, the best known one on the device, and those beside the
-/// faster reference count. If it is more than 15 % slower still, or more than 3 % beside programs that occupy the
-/// device, the measurements say so ([`Measurement::reference_excess_rel`]): other work or a lower
-/// clock may have changed the ratios, too. Half of the excess, up to 3 %, is an error in the ratios'
-/// intervals. [`Remembering`](crate::Remembering) takes the best time from its store.
+/// faster reference count. If it is more than 15 % slower still, or more than 3 % beside programs
+/// that occupy the device, the measurements say so ([`Measurement::reference_excess_rel`]): other
+/// work or a lower clock may have changed the ratios, too. Half of the excess, up to 3 %, is an
+/// error in the intervals of ratios. [`Remembering`](crate::Remembering) takes the best time from
+/// its store.
 ///
 /// # Errors
 /// Those of the source.

@@ -113,7 +113,16 @@ impl Kit {
     /// Returns the words that start fish on this machine itself.
     #[must_use]
     pub fn fish(&self) -> Vec<String> {
-        self.of_stable(&self.set("shells"), "fish", "usr/bin/fish")
+        let at = self.set("shells");
+        let mut words = self.of_stable(&at, "fish", "usr/bin/fish");
+        // It reads its own files where an installed one has them, and not every machine has one.
+        let data = at.join("usr/share/fish");
+        let data = data.display();
+        words.push("--init-command".to_owned());
+        words.push(format!(
+            "set --global __fish_data_dir '{data}'; source '{data}/config.fish'"
+        ));
+        words
     }
 
     /// Returns zsh, and the folder of its functions, in which it finds its completion system.

@@ -162,8 +162,8 @@ impl Figures {
         if ratios.len() < used.len() {
             return None;
         }
-        // What disturbs a process slows large networks more than small ones. The least disturbed runs
-        // repeat best from one measurement to the next (`host/docs/decisions.md`).
+        // What disturbs a process slows large networks more than small ones. The least disturbed
+        // runs repeat best from one measurement to the next (`host/docs/decisions.md`).
         let low_ends: Vec<f64> = ratios.iter().map(|ratio| ratio.low_end).collect();
         let interval = over_processes(&low_ends)?;
         let ratio = Ratio {

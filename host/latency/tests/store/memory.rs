@@ -133,7 +133,10 @@ fn the_interval_of_a_ratio_includes_half_of_the_references_excess() {
         let second = of(source.measure(&request(&["second"]).thorough(1.0)).unwrap());
         let expected = first.widened(error_rel);
         for (is, expected) in [(second.low, expected.low), (second.high, expected.high)] {
-            assert!((is - expected).abs() < 1e-12, "{reference_ns}: {is} {expected}");
+            assert!(
+                (is - expected).abs() < 1e-12,
+                "{reference_ns}: {is} {expected}"
+            );
         }
     };
     check(2.0, 0.0);
