@@ -19,6 +19,10 @@ use torch_exec::untyped_operators;
 /// Largest difference allowed, relative to the spread of the output.
 const TOLERANCE: f64 = 1e-4;
 
+/// The same for networks that round to integers: kernels differ in the last bit of a float from one
+/// kind of processor to the next, which moves a value between two integers to the other one.
+const ROUNDED_TOLERANCE: f64 = 1e-3;
+
 /// The seeds of all networks.
 const SEEDS: Range<u64> = 0..600;
 
@@ -76,6 +80,12 @@ fn near(apart: Difference, what: &str) -> Result<(), String> {
     }
 }
 
+/// The operators of a network, in their order.
+fn names(graph: &Graph) -> String {
+    let names: Vec<String> = graph.nodes().iter().map(|node| operator(node).1).collect();
+    names.join(", ")
+}
+
 /// The graph that is read has the outputs of the file.
 fn check_read(file: &[u8], graph: &Graph, feed: &Array) -> Result<(), String> {
     let feeds = std::slice::from_ref(feed);
@@ -108,7 +118,13 @@ fn check_seed(seed: u64, sum: &mut Found) -> Result<(), String> {
         let remove = if plan % 2 == 1 { 0.33 } else { 0.0 };
         let plan = random_plan(&analysis, plan, 0.0..=1.0, remove);
         let found = prune_and_compare(&graph, &analysis, &plan, &feed)?;
-        near(found.apart, "pruned")?;
+        let rounds = drawn.nodes().iter().any(|node| {
+            let name = operator(node).1;
+            name.contains("QuantizeLinear") || name == "Round"
+        });
+        if !(rounds && found.apart.relative <= ROUNDED_TOLERANCE) {
+            near(found.apart, "pruned").map_err(|error| format!("{error} ({})", names(&drawn)))?;
+        }
         sum.sliced += usize::from(found.sliced);
         if runs(&graph) {
             let result = execute(&graph, Some(&found.cut), &feed).map_err(|e| e.to_string())?;
