@@ -41,8 +41,8 @@ impl Interval {
         self.low <= other.high && other.low <= self.high
     }
 
-    /// The interval with an independent error, relative to the figure, of which 95 % are within
-    /// `error_rel`: the root of the sum of squares on either side.
+    /// Adds an independent error to the interval. `error_rel` is half of the error's own 95 %
+    /// interval, relative to the figure. Squares add on either side.
     #[must_use]
     pub fn widened(&self, error_rel: f64) -> Self {
         let error = error_rel * self.value;

@@ -9,7 +9,7 @@ use crate::{LatencyError, LatencySource, MeasureRequest};
 const SLOWER: f64 = 0.03;
 /// Share of the reference's excess, up to [`SLOWER`], by which a ratio may be off. On a shared
 /// machine, the ratio of one pair fell by a third of it between runs (`host/docs/decisions.md`).
-const SHARED: f64 = 0.5;
+const ERROR_SHARE: f64 = 0.5;
 /// Share above which the second measurement is doubted. Quiet devices differ by half as much from
 /// one minute to the next.
 const DOUBTFUL: f64 = 0.15;
@@ -50,7 +50,7 @@ pub fn measure_near_best(
         }
     }
     if let Some(excess) = excess(&taken) {
-        let error = SHARED * excess.clamp(0.0, SLOWER);
+        let error = ERROR_SHARE * excess.clamp(0.0, SLOWER);
         for ratio in taken.iter_mut().filter_map(|m| m.ratio.as_mut()) {
             ratio.interval = ratio.interval.widened(error);
         }

@@ -110,6 +110,7 @@ pub(crate) fn evidence(
     let mut measurements = Vec::new();
     let mut providers: Vec<Provider> = Vec::new();
     let mut of_pruned = Vec::new();
+    let mut most_processes = 1;
     for row in rows {
         let Some(of) = &row.ratio else { continue };
         let Some(m) = newest(stored, &of.model_sha256, &of.device) else {
@@ -128,6 +129,7 @@ pub(crate) fn evidence(
             of_pruned.push(format!("pruned network ran on {}", runtime_line(m)));
             of_pruned.extend(m.notes.iter().cloned());
         }
+        most_processes = most_processes.max(m.processes.len());
         measurements.push(line(&row.role.to_string(), m));
     }
     let invalid: Vec<&String> = stored
@@ -141,9 +143,13 @@ pub(crate) fn evidence(
     notes.extend(of_pruned);
     if rows.iter().any(|row| row.ratio.is_some()) {
         let reference = stand_in.as_deref().unwrap_or("the original");
+        let ratio = if most_processes > 1 {
+            "a ratio is the mean over worker processes of the ratio of 5th percentiles in each, its interval that of this mean"
+        } else {
+            "a ratio is the median over rounds of block against block, its interval that of the order statistics"
+        };
         notes.push(format!(
-            "Every network ran in one process with {reference}, in alternating blocks; a ratio is the median over rounds of \
-             block against block, its interval that of the order statistics."
+            "Every network ran in one process with {reference} at a time, in alternating blocks; {ratio}."
         ));
     }
     Evidence {

@@ -115,7 +115,7 @@ impl Kit {
     pub fn fish(&self) -> Vec<String> {
         let at = self.set("shells");
         let mut words = self.of_stable(&at, "fish", "usr/bin/fish");
-        // It reads its own files where an installed one has them, and not every machine has one.
+        // It looks for its files where they are installed, and finds none on most machines.
         let data = at.join("usr/share/fish");
         let data = data.display();
         words.push("--init-command".to_owned());

@@ -18,6 +18,15 @@ pub struct ByDisturbance<'a> {
     pub fast: Vec<&'a Measurement>,
 }
 
+/// A field of [`ByDisturbance`], the least disturbed last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Valid,
+    Steady,
+    Calm,
+    Fast,
+}
+
 impl<'a> ByDisturbance<'a> {
     /// Sorts measurements. `references_ns` has the 5th percentile of the reference's time in each
     /// process; without one, no process counts as slow.
@@ -25,48 +34,57 @@ impl<'a> ByDisturbance<'a> {
         let of = |all: &[&'a Measurement], keep: &dyn Fn(&Measurement) -> bool| {
             all.iter().copied().filter(|m| keep(m)).collect::<Vec<_>>()
         };
-        let valid = of(all, &Measurement::is_valid);
-        let steady = of(&valid, &|m| changed_pace(m).is_none());
-        let calm = of(&steady, &|m| !is_contended(m));
-        let of_process = |m: &Measurement| {
-            let at = all.iter().position(|other| std::ptr::eq(*other, m))?;
-            references_ns?.get(at).copied()
-        };
-        let times = calm.iter().filter_map(|m| of_process(m));
-        let fastest = times.min_by(f64::total_cmp);
-        let fast = of(&calm, &|m| match (of_process(m), fastest) {
-            (Some(ns), Some(fastest)) => ns <= (1.0 + pace::CHANGED) * fastest,
-            _ => true,
-        });
+        let is_steady = |m: &Measurement| m.is_valid() && changed_pace(m).is_none();
+        let is_calm = |m: &Measurement| is_steady(m) && !is_contended(m);
+        let calm = of(all, &is_calm);
+        let fast = references_ns.map_or_else(
+            || calm.clone(),
+            |times| {
+                let timed = all.iter().copied().zip(times);
+                let timed: Vec<_> = timed.filter(|(m, _)| is_calm(m)).collect();
+                let fastest = timed.iter().map(|(_, ns)| **ns);
+                let limit = (1.0 + pace::CHANGED) * fastest.fold(f64::INFINITY, f64::min);
+                let fast = timed.into_iter().filter(|(_, ns)| **ns <= limit);
+                fast.map(|(m, _)| m).collect()
+            },
+        );
         Self {
-            valid,
-            steady,
+            valid: of(all, &Measurement::is_valid),
+            steady: of(all, &is_steady),
             calm,
             fast,
         }
     }
 
-    /// Whether the fast ones alone give a figure: one that is fast by luck is no pace of the
-    /// device.
-    fn are_fast_enough(&self, fewest: usize) -> bool {
-        self.fast.len() >= fewest.div_ceil(2).max(FEWEST_FAST)
+    /// Returns the fast ones if there are at least half of `fewest`, since one that is fast by luck
+    /// is no pace of the device; else the calm ones if there are at least `fewest`, else the steady
+    /// ones if there are as many, else all valid ones.
+    pub fn least_disturbed(&self, fewest: usize) -> &[&'a Measurement] {
+        match self.kind(fewest) {
+            Kind::Fast => &self.fast,
+            Kind::Calm => &self.calm,
+            Kind::Steady => &self.steady,
+            Kind::Valid => &self.valid,
+        }
     }
 
-    /// Returns the fast ones if there are at least half of `fewest`, else the calm ones if there
-    /// are at least `fewest`, else the steady ones if there are as many, else all valid ones.
-    pub fn least_disturbed(&self, fewest: usize) -> &[&'a Measurement] {
-        if self.are_fast_enough(fewest) {
-            return &self.fast;
+    fn kind(&self, fewest: usize) -> Kind {
+        if self.fast.len() >= fewest.div_ceil(2).max(FEWEST_FAST) {
+            Kind::Fast
+        } else if self.calm.len() >= fewest {
+            Kind::Calm
+        } else if self.steady.len() >= fewest {
+            Kind::Steady
+        } else {
+            Kind::Valid
         }
-        let kinds = [&self.calm, &self.steady];
-        let enough = kinds.into_iter().find(|kind| kind.len() >= fewest);
-        enough.unwrap_or(&self.valid)
     }
 
     /// Returns remarks on the disturbed ones among `count` processes.
     pub fn notes(&self, count: usize, fewest: usize) -> Vec<String> {
         let mut notes = Vec::new();
-        let fate = |is_enough| match is_enough {
+        let used = self.kind(fewest);
+        let fate = |kind| match used >= kind {
             true => "left out",
             false => "used all the same",
         };
@@ -75,7 +93,7 @@ impl<'a> ByDisturbance<'a> {
             notes.push(format!(
                 "in {} of {count} processes {example}; {}",
                 self.valid.len() - self.steady.len(),
-                fate(self.steady.len() >= fewest)
+                fate(Kind::Steady)
             ));
         }
         let contended = self.steady.len() - self.calm.len();
@@ -83,7 +101,7 @@ impl<'a> ByDisturbance<'a> {
             notes.push(format!(
                 "in {contended} of {count} processes the model waited for a core during more than {:.0} % of the sampling; {}",
                 pace::CONTENDED * 100.0,
-                fate(self.calm.len() >= fewest)
+                fate(Kind::Calm)
             ));
         }
         let slow = self.calm.len() - self.fast.len();
@@ -92,7 +110,7 @@ impl<'a> ByDisturbance<'a> {
                 "in {slow} of {count} processes the reference was more than {:.0} % slower than in the fastest, as beside other work on \
                  the same core; {}",
                 pace::CHANGED * 100.0,
-                fate(self.are_fast_enough(fewest))
+                fate(Kind::Fast)
             ));
         }
         notes

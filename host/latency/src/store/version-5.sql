@@ -1,2 +1,2 @@
--- The time of the least disturbed runs; unknown of older entries, whose keys no request has any more.
+-- The time of the least disturbed runs. Older entries have none: their figures over processes have other keys.
 ALTER TABLE measurement ADD COLUMN p5_ns REAL;
