@@ -200,13 +200,16 @@ impl Planned<'_> {
                 stand_in: stand_in.as_ref(),
             },
         )?;
-        let words = format!(
+        let met = stand_in.is_none().then_some(measured.reference_ns);
+        let met = met.and_then(|ns| self.config.budget.met_by_the_original(ns));
+        let mut words = format!(
             "{}; {of} takes {:.3} ms, and the smallest network takes {:.3}x of that and {:.3}x of the original's MACs",
             self.config.budget.words(),
             measured.reference_ns / 1e6,
             measured.ratio.value,
             macs / full_macs as f64
         );
+        words.extend(met.map(|met| format!("; {met}")));
         Ok((words, one))
     }
 

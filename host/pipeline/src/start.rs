@@ -382,6 +382,10 @@ pub(crate) fn feasibility(
             stand_in: prepared.stand_in.as_ref(),
         },
     )?;
+    let original = prepared.stand_in.is_none().then_some(reference_ns);
+    if let Some(met) = original.and_then(|ns| work.config.budget.met_by_the_original(ns)) {
+        work.reporter.warn(&met);
+    }
     let feasibility = Feasibility {
         limits,
         cost,

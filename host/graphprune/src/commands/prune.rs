@@ -17,7 +17,7 @@ use crate::stop;
     graphprune prune model.onnx --data folder:photos --device local --latency 0.7x --config quick.toml --out runs/a\n  \
     graphprune prune --out runs/a --resume\n  \
     graphprune prune model.onnx --data folder:photos --latency 0.8x,0.6x,0.4x --out runs/set\n  \
-    graphprune prune model.onnx --data folder:photos --latency 0.05ms --out runs/b --dry-run\n  \
+    graphprune prune model.onnx --data folder:photos --latency 0.2ms --out runs/b --dry-run\n  \
     graphprune prune model.onnx --data images:photos/train --task follow --latency 0.7x --out runs/d\n  \
     graphprune prune model.onnx --data folder:photos --score-with 'python score.py {model}' --latency 0.7x --out runs/e\n  \
     graphprune prune shapes_net --data shapes --macs 0.5 --out runs/c")]

@@ -177,6 +177,18 @@ impl BudgetConfig {
         }
     }
 
+    /// A remark where the original, which takes `original_ns`, is within the budget.
+    pub(crate) fn met_by_the_original(&self, original_ns: f64) -> Option<String> {
+        let latency_only = self.macs.is_none() && self.ram.is_none() && self.flash.is_none();
+        let is_met = latency_only && self.latency_ns().is_some_and(|ns| original_ns <= ns);
+        is_met.then(|| {
+            let took = original_ns / 1e6;
+            format!(
+                "the original takes {took:.3} ms and meets the budget: nothing has to be removed"
+            )
+        })
+    }
+
     /// The budget of the search.
     pub(crate) fn of_search(&self) -> Budget {
         let latency_ratio = match self.latency {
@@ -253,6 +265,29 @@ mod tests {
             assert_eq!(text.parse::<LatencyBudget>().ok(), limit, "{text}");
             let budget = LatencyBudget::budget(text).ok();
             assert_eq!(budget, limit.filter(|_| is_budget), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_original_within_the_budget_has_a_remark() {
+        let of = |text: &str| BudgetConfig {
+            latency: Some(LatencyBudget::budget(text).unwrap()),
+            ..BudgetConfig::default()
+        };
+        let both = BudgetConfig {
+            macs: Some(0.5),
+            ..of("2ms")
+        };
+        let cases = [
+            (of("2ms"), true),
+            (of("1ms"), true),
+            (of("0.9ms"), false),
+            (of("0.5x"), false),
+            (both, false),
+        ];
+        for (budget, is_met) in cases {
+            let remark = budget.met_by_the_original(1e6);
+            assert_eq!(remark.is_some(), is_met, "{budget}: {remark:?}");
         }
     }
 
