@@ -117,7 +117,7 @@ fn run() -> anyhow::Result<()> {
         Task::Info { runtime } => {
             let library = runtime::find_library(runtime.as_deref())?;
             let folder = folder::Folder::new(&folder::default_place()?)?;
-            let runtime = runtime::Runtime::probe(library.clone(), folder.work(), false)?;
+            let mut runtime = runtime::Runtime::probe(library.clone(), folder.work(), false)?;
             let facts = runtime.facts()?;
             let system = device::System {
                 sysfs: "/sys".into(),

@@ -97,9 +97,11 @@ enum Kind {
         library: PathBuf,
         folders: Vec<PathBuf>,
     },
-    /// A board, as JSON, and the folders of the firmware and of the probes' locks.
+    /// A board, as JSON, its chip as the first worker found it, and the folders of the firmware
+    /// and of the probes' locks.
     Board {
         spec: String,
+        chip_family: Vec<u8>,
         firmware: PathBuf,
         locks: PathBuf,
     },
@@ -147,6 +149,7 @@ impl Runtime {
         Ok(Self {
             kind: Kind::Board {
                 spec: serde_json::to_string(spec).context("writing the board's description")?,
+                chip_family: Vec::new(),
                 firmware,
                 // The same for all agents of this machine, whose probes have one user at a time.
                 locks: std::env::temp_dir(),
@@ -164,11 +167,15 @@ impl Runtime {
         }
     }
 
-    /// Asks a worker about the library, which it loads, or about the board's chip.
-    pub fn facts(&self) -> anyhow::Result<RuntimeFacts> {
+    /// Asks a worker about the library, which it loads, or about the board's chip, whose
+    /// description all workers get from here on.
+    pub fn facts(&mut self) -> anyhow::Result<RuntimeFacts> {
         let Event::Runtime(report) = self.ask(wire::WorkerPass::Runtime)? else {
             bail!("the worker did not report the runtime's version");
         };
+        if let (Kind::Board { chip_family, .. }, Some(chip)) = (&mut self.kind, &report.chip) {
+            chip_family.clone_from(&chip.chip_family);
+        }
         let unconfined = report.unconfined.into_iter().map(MissingLayer::try_from);
         Ok(RuntimeFacts {
             version: report.version,
@@ -207,10 +214,12 @@ impl Runtime {
             },
             Kind::Board {
                 spec,
+                chip_family,
                 firmware,
                 locks,
             } => wire::WorkerJob {
                 board: spec.clone(),
+                chip_family: chip_family.clone(),
                 firmware_folder: text(firmware),
                 lock_folder: text(locks),
                 ..wire::WorkerJob::default()

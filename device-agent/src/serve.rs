@@ -195,7 +195,7 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
         None => folder::default_place().context("finding a place for models")?,
     };
     let models = Arc::new(ModelStore::new(&place, options.model_bytes)?);
-    let runtime = options.open_runtime(board.as_ref(), models.work_folder())?;
+    let mut runtime = options.open_runtime(board.as_ref(), models.work_folder())?;
     options.check_apart(runtime.library_folders())?;
     let facts = runtime.facts()?;
     warn_of(&facts.unconfined, options.allow_unconfined);

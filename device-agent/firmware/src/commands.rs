@@ -1,7 +1,7 @@
 //! The agent's commands. `device-agent/src/board/mailbox.rs` is the other side.
 //!
-//! A command is ten words, an answer eight, lowest byte first. Networks, inputs and results are not
-//! sent: the probe writes and reads them in memory.
+//! A command is eleven words, an answer eight, lowest byte first. Networks, inputs and results are
+//! not sent: the probe writes and reads them in memory.
 
 use core::arch::asm;
 
@@ -10,12 +10,14 @@ use int8_engine::{Observer, Plan};
 use crate::counter::{self, Counter};
 
 /// Words of a command: its number, the counter, then its arguments.
-pub const COMMAND_WORDS: usize = 10;
+pub const COMMAND_WORDS: usize = 11;
 /// Words of an answer: its status, then its results.
 pub const ANSWER_WORDS: usize = 8;
 
 /// The number of this protocol.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
+/// The most runs of one command: the ticks of each are in its answer.
+const MOST_RUNS: usize = ANSWER_WORDS - 1;
 
 const HELLO: u32 = 1;
 const PACE: u32 = 2;
@@ -43,7 +45,7 @@ pub fn answer(frame: &[u32; COMMAND_WORDS]) -> [u32; ANSWER_WORDS] {
         (PACE, Some(counter)) => pace(counter, arguments[0]),
         (COUNT, Some(counter)) => {
             counter.start();
-            done(counter.now(), 0)
+            done(&[counter.now()])
         }
         (RUN, Some(counter)) => run(counter, arguments),
         _ => refused(UNKNOWN),
@@ -55,7 +57,7 @@ fn hello() -> [u32; ANSWER_WORDS] {
     // SAFETY: the register exists on every Cortex-M, and reading it changes nothing.
     let cpuid = unsafe { CPUID.read_volatile() };
     let claims = u32::from(counter::claims_cycles());
-    [DONE, PROTOCOL, cpuid, claims, 0, 0, 0, 0]
+    done(&[PROTOCOL, cpuid, claims])
 }
 
 /// Counts the ticks of a loop of known length. A round has two instructions and takes at least one
@@ -74,11 +76,15 @@ fn pace(counter: Counter, rounds: u32) -> [u32; ANSWER_WORDS] {
     }
     let ticks = counter.now().wrapping_sub(from);
     counter.stop();
-    done(ticks, 0)
+    done(&[ticks])
 }
 
-fn done(first: u32, second: u32) -> [u32; ANSWER_WORDS] {
-    [DONE, first, second, 0, 0, 0, 0, 0]
+fn done(results: &[u32]) -> [u32; ANSWER_WORDS] {
+    let mut answer = [DONE, 0, 0, 0, 0, 0, 0, 0];
+    for (to, result) in answer[1..].iter_mut().zip(results) {
+        *to = *result;
+    }
+    answer
 }
 
 fn refused(reason: u32) -> [u32; ANSWER_WORDS] {
@@ -105,8 +111,10 @@ impl Observer for Counts<'_> {
     }
 }
 
-/// Runs a plan once. The arguments are address and length of the plan, the weights, the arena and
-/// the counts. The agent places them in memory that the firmware does not use.
+/// Runs a plan. The arguments are address and length of the plan, the weights, the arena and the
+/// counts, which the agent places in memory that the firmware does not use, and the number of
+/// runs. The counts are those of the last one. Where there are several, the others find what the
+/// one before left in the arena, on whose values no time depends.
 fn run(counter: Counter, arguments: &[u32]) -> [u32; ANSWER_WORDS] {
     let &[
         plan,
@@ -117,6 +125,7 @@ fn run(counter: Counter, arguments: &[u32]) -> [u32; ANSWER_WORDS] {
         arena_bytes,
         counts,
         count_words,
+        runs,
     ] = arguments
     else {
         return refused(UNKNOWN);
@@ -138,18 +147,22 @@ fn run(counter: Counter, arguments: &[u32]) -> [u32; ANSWER_WORDS] {
     if counts.len() < plan.len() {
         return refused(FEW_COUNTS);
     }
-    counter.start();
-    let from = counter.now();
-    let mut observer = Counts {
-        counter,
-        began: from,
-        each: counts,
-    };
-    let outcome = int8_engine::run(&plan, weights, arena, &mut observer);
-    let ticks = counter.now().wrapping_sub(from);
-    counter.stop();
-    match outcome {
-        Ok(()) => done(ticks, plan.len() as u32),
-        Err(_) => refused(NOT_RUN),
+    let mut ticks = [0; MOST_RUNS];
+    let runs = (runs as usize).clamp(1, MOST_RUNS);
+    for ticks in &mut ticks[..runs] {
+        counter.start();
+        let from = counter.now();
+        let mut observer = Counts {
+            counter,
+            began: from,
+            each: counts,
+        };
+        let outcome = int8_engine::run(&plan, weights, arena, &mut observer);
+        *ticks = counter.now().wrapping_sub(from);
+        counter.stop();
+        if outcome.is_err() {
+            return refused(NOT_RUN);
+        }
     }
+    done(&ticks)
 }

@@ -81,6 +81,16 @@ pub struct BoardClock {
     pub wait_states: Option<RegisterField>,
 }
 
+impl BoardClock {
+    /// Returns a time of the core's counter in nanoseconds.
+    #[must_use]
+    pub fn nanoseconds(&self, ticks: u32) -> u64 {
+        let hz = u128::from(self.hz.max(1));
+        // Four billion ticks take less than an hour at any clock above a megahertz.
+        u64::try_from((u128::from(ticks) * 1_000_000_000 + hz / 2) / hz).unwrap_or(u64::MAX)
+    }
+}
+
 /// A board and its probe.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

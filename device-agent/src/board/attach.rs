@@ -8,7 +8,7 @@ use probe_rs::{Error, MemoryInterface as _, Permissions, Session};
 
 use super::chip::Chip;
 use super::firmware::Firmware;
-use super::link::{HALT, PC, SP, check_running, core, lost};
+use super::link::{PC, SP, check_running, core, lost, run};
 use super::probe::chain;
 use super::{BoardFault, clock};
 
@@ -86,28 +86,15 @@ pub fn family(session: &mut Session, chip: &Chip) -> Result<&'static str, BoardF
     })
 }
 
-/// What ran on a core since its reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
-    /// Nothing, or what changes general registers only.
-    Reset,
-    /// Other programs, such as the algorithm of a flash, which may have set up peripherals.
-    Programs,
-}
-
-/// Starts the firmware on a core as it is after a reset, and waits for its channel.
+/// Starts the firmware on a core that is halted after a reset, and waits for its channel.
 pub fn start(
     session: &mut Session,
     spec: &BoardSpec,
     firmware: &Firmware,
-    since: Since,
 ) -> Result<Rtt, BoardFault> {
     const DOING: &str = "starting the firmware";
     let mut core = core(session, DOING)?;
     let lost = |error: Error| lost(DOING, &error);
-    if since == Since::Programs {
-        core.reset_and_halt(HALT).map_err(lost)?;
-    }
     clock::set(&mut core, &spec.clock.steps)?;
     let region = ScanRegion::Exact(u64::from(firmware.rtt));
     // A block of an earlier start would be taken for this one's.
@@ -116,7 +103,7 @@ pub fn start(
     core.write_word_32(VTOR, firmware.origin).map_err(lost)?;
     core.write_core_reg(SP, firmware.stack_top).map_err(lost)?;
     core.write_core_reg(PC, firmware.entry & !1).map_err(lost)?;
-    core.run().map_err(lost)?;
+    run(&mut core).map_err(lost)?;
     let begun = Instant::now();
     loop {
         match Rtt::attach_region(&mut core, &region) {

@@ -1,11 +1,12 @@
 //! The chip of a board, as probe-rs describes it: found without a probe.
 
 use agent_protocol::{BoardSpec, FirmwarePlace};
-use probe_rs::config::{MemoryRegion, Registry, RegistryError};
+use probe_rs::config::{self, ChipFamily, MemoryRegion, Registry, RegistryError};
 use probe_rs::{CoreType, Target};
 
 use super::BoardFault;
 use super::firmware::Origins;
+use super::probe::chain;
 
 /// The addresses of RAM in every Cortex-M (Armv7-M Architecture Reference Manual, B3.1).
 const SRAM: std::ops::Range<u32> = 0x2000_0000..0x4000_0000;
@@ -36,17 +37,30 @@ pub struct Range {
 }
 
 impl Chip {
-    /// Finds the chip of a board.
+    /// Finds the chip of a board among all that probe-rs and the profile describe.
     pub fn find(spec: &BoardSpec) -> Result<Self, BoardFault> {
         let mut registry = Registry::from_builtin_families();
         if !spec.description.is_empty() {
-            registry
-                .add_target_family_from_yaml(&spec.description)
-                .map_err(|error| BoardFault::Description {
-                    chip: spec.chip.clone(),
-                    detail: error.to_string(),
-                })?;
+            let added = registry.add_target_family_from_yaml(&spec.description);
+            added.map_err(|error| unfit(spec, &error))?;
         }
+        Self::of_registry(spec, registry)
+    }
+
+    /// Reads the chip of a board from what [`Self::family_alone`] wrote: probe-rs takes as long to
+    /// unpack its descriptions of all chips as the rest of a measurement.
+    pub fn of_family(spec: &BoardSpec, family: &[u8]) -> Result<Self, BoardFault> {
+        let mut registry = Registry::new();
+        // The flash algorithms' instructions have to fit the buffer.
+        let mut buffer = vec![0; family.len()];
+        let read = ciborium::de::from_reader_with_buffer(family, &mut buffer);
+        let family = read.map_err(|error| unfit(spec, &error))?;
+        let added = registry.add_target_family(family);
+        added.map_err(|error| unfit(spec, &error))?;
+        Self::of_registry(spec, registry)
+    }
+
+    fn of_registry(spec: &BoardSpec, registry: Registry) -> Result<Self, BoardFault> {
         let target = match registry.get_target_by_name(&spec.chip) {
             Ok(target) if target.name.eq_ignore_ascii_case(&spec.chip) => target,
             Ok(_) | Err(RegistryError::ChipNotFound(_) | RegistryError::ChipNotUnique(..)) => {
@@ -55,12 +69,7 @@ impl Chip {
                     nearest: nearest(&registry, &spec.chip),
                 });
             }
-            Err(error) => {
-                return Err(BoardFault::Description {
-                    chip: spec.chip.clone(),
-                    detail: error.to_string(),
-                });
-            }
+            Err(error) => return Err(unfit(spec, &error)),
         };
         let no_memory = |memory| BoardFault::NoMemory {
             chip: spec.chip.clone(),
@@ -81,6 +90,31 @@ impl Chip {
             flash,
             ram,
         })
+    }
+
+    /// Returns probe-rs's description of the chip's family without its other chips, for
+    /// [`Self::of_family`].
+    pub fn family_alone(&self) -> Result<Vec<u8>, BoardFault> {
+        let name = &self.target.name;
+        let is_it = |chip: &&config::Chip| chip.package_variants().any(|other| other == name);
+        let wrong = |detail: &str| BoardFault::Description {
+            chip: name.clone(),
+            detail: detail.to_owned(),
+        };
+        let mut families = self.registry.families().iter();
+        let found = families.find_map(|family| Some((family, family.variants.iter().find(is_it)?)));
+        let (family, chip) = found.ok_or_else(|| wrong("its family has no such chip"))?;
+        let mut flash_algorithms = family.flash_algorithms.clone();
+        flash_algorithms.retain(|algorithm| chip.flash_algorithms.contains(&algorithm.name));
+        let alone = ChipFamily {
+            chip_detection: Vec::new(),
+            variants: vec![chip.clone()],
+            flash_algorithms,
+            ..family.clone()
+        };
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&alone, &mut bytes).map_err(|error| wrong(&error.to_string()))?;
+        Ok(bytes)
     }
 
     /// Returns the beginning of the first sector at or after an address of the flash.
@@ -155,6 +189,13 @@ impl Chip {
                 ram: self.ram.from + code_bytes_in_ram,
             },
         }
+    }
+}
+
+fn unfit(spec: &BoardSpec, error: &dyn std::error::Error) -> BoardFault {
+    BoardFault::Description {
+        chip: spec.chip.clone(),
+        detail: chain(error),
     }
 }
 
@@ -315,6 +356,13 @@ mod tests {
             boards += 1;
             let chip = Chip::find(&board).unwrap_or_else(|fault| panic!("{name}: {fault}"));
             assert!(chip.ram.bytes >= 128 << 10, "{name}: {:x?}", chip.ram);
+            // Alone it is the same chip.
+            let again = Chip::of_family(&board, &chip.family_alone().unwrap())
+                .unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            assert_eq!(again.registry.families().len(), 1, "{name}");
+            let targets = [&again, &chip].map(|chip| format!("{:?}", chip.target));
+            assert_eq!(targets[0], targets[1], "{name}");
+            assert_eq!((again.flash, again.ram), (chip.flash, chip.ram), "{name}");
             let origins = chip.origins(board.firmware, 0);
             assert!(SRAM.contains(&origins.ram), "{name}: {origins:x?}");
             // What is said without a device is there.

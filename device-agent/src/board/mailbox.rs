@@ -1,11 +1,13 @@
 //! The firmware's commands. `device-agent/firmware/src/commands.rs` is the other side.
 
 /// Words of a command: its number, the counter, then its arguments.
-pub const COMMAND_WORDS: usize = 10;
+pub const COMMAND_WORDS: usize = 11;
 /// Words of an answer: its status, then its results.
 pub const ANSWER_WORDS: usize = 8;
 /// The protocol that the firmware must speak.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
+/// The most runs of one command.
+pub const MOST_RUNS: u32 = ANSWER_WORDS as u32 - 1;
 
 const FAULTED: u32 = 0x101;
 const PANICKED: u32 = 0x102;
@@ -36,7 +38,7 @@ pub enum Command {
         /// The counter.
         counter: Counter,
     },
-    /// Runs a plan once.
+    /// Runs a plan.
     Run {
         /// The counter.
         counter: Counter,
@@ -46,8 +48,10 @@ pub enum Command {
         weights: (u32, u32),
         /// Of the arena, which holds the input before and the output afterwards.
         arena: (u32, u32),
-        /// Of the counts, a word for each operator.
+        /// Of the counts of the last run, a word for each operator.
         counts: (u32, u32),
+        /// How often, at most [`MOST_RUNS`]. The answer has the ticks of each run.
+        runs: u32,
     },
 }
 
@@ -85,12 +89,14 @@ impl Command {
                 weights,
                 arena,
                 counts,
+                runs,
             } => {
                 words[..2].copy_from_slice(&[4, counter.number()]);
                 let parts = [plan, weights, arena, counts];
-                for (to, (address, length)) in words[2..].chunks_mut(2).zip(parts) {
+                for (to, (address, length)) in words[2..].chunks_exact_mut(2).zip(parts) {
                     to.copy_from_slice(&[address, length]);
                 }
+                words[COMMAND_WORDS - 1] = runs;
             }
         }
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
@@ -135,18 +141,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_ten_words_lowest_byte_first() {
+    fn a_command_is_eleven_words_lowest_byte_first() {
         let command = Command::Run {
             counter: Counter::SysTick,
             plan: (0x0102_0304, 5),
             weights: (6, 7),
             arena: (8, 9),
             counts: (10, 11),
+            runs: 3,
         };
         let bytes = command.bytes();
         assert_eq!(bytes.len(), 4 * COMMAND_WORDS);
         assert_eq!(bytes[..12], [4, 0, 0, 0, 2, 0, 0, 0, 4, 3, 2, 1]);
-        assert_eq!(bytes[36..], [11, 0, 0, 0]);
+        assert_eq!(bytes[36..], [11, 0, 0, 0, 3, 0, 0, 0]);
     }
 
     #[test]

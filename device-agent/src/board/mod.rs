@@ -5,8 +5,8 @@
 //! reads its serial number ([`identity`]), moves the firmware to its memory ([`firmware`]), checks
 //! that the network fits ([`layout`]), writes the firmware unless it is there ([`writing`]) and
 //! starts it ([`session`]), sets and verifies the clock ([`clock`]), states the memory's speed
-//! ([`memory`]), and lets the firmware run a network's plan ([`mailbox`] has the commands, [`link`]
-//! the core).
+//! ([`memory`]), and lets the firmware run a network's plan ([`runner`] by way of [`talk`];
+//! [`mailbox`] has the commands, [`link`] the core).
 //!
 //! Invariants: only this module names probe-rs. A counter that stands still, that is too fast for a
 //! core, or whose clock is not the declared one gives no figure. A fault is one sentence
@@ -26,7 +26,9 @@ mod mailbox;
 mod memory;
 mod probe;
 mod probe_log;
+mod runner;
 mod session;
+mod talk;
 mod usb_release;
 mod writing;
 

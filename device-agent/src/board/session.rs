@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agent_protocol::{BoardInfo, BoardSpec, FirmwarePlace};
 use board_plan::FIRMWARE_CODE_IN_RAM_BYTES;
@@ -10,24 +10,19 @@ use nix::fcntl::Flock;
 use probe_rs::rtt::Rtt;
 use probe_rs::{MemoryInterface as _, Session};
 
-use super::attach::{Since, attach, family, start};
+use super::attach::{attach, family, start};
 use super::chip::Chip;
 use super::firmware::Firmware;
 use super::layout::{Network, Placed};
-use super::link::{check_running, core, lost};
-use super::mailbox::{ANSWER_WORDS, Answer, Command, Counter, PROTOCOL};
-use super::probe::chain;
+use super::link::{core, lost};
+use super::mailbox::{Command, Counter, PROTOCOL};
+use super::runner::{Counted, Runner};
+use super::talk::Talk;
 use super::writing::{flash, write_firmware};
 use super::{BoardFault, clock, identity, memory, probe, probe_log};
 
 /// How long it may take to answer a command that computes nothing.
 const ANSWER: Duration = Duration::from_secs(10);
-/// The pauses between two looks for an answer: each is an access to the board's memory, for which
-/// some probes halt the core. They grow as long as there is none.
-const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(4)];
-/// The pause from which on each look asks whether the core still runs, too. One that stops says so
-/// itself, unless it is locked up.
-const SUSPICIOUS: Duration = Duration::from_millis(1);
 /// Rounds of the loop that tells a core from an emulator.
 const PACE_ROUNDS: u32 = 20_000;
 /// The identity of the core.
@@ -43,15 +38,6 @@ pub struct Board {
     info: BoardInfo,
     counter: Counter,
     _lock: Flock<File>,
-}
-
-/// The counts of one run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
-    /// Ticks of the whole run.
-    pub ticks: u32,
-    /// Ticks of each operator.
-    pub operators: Vec<u32>,
 }
 
 /// A chip that is attached to. Nothing is written yet.
@@ -70,8 +56,12 @@ impl Attached {
     /// Opens the probe and reads the firmware.
     ///
     /// `firmware` is the folder of the firmware's files, `locks` that of the probes' locks.
-    pub fn open(spec: &BoardSpec, firmware: &Path, locks: &Path) -> Result<Self, BoardFault> {
-        let chip = Chip::find(spec)?;
+    pub fn open(
+        spec: &BoardSpec,
+        chip: Chip,
+        firmware: &Path,
+        locks: &Path,
+    ) -> Result<Self, BoardFault> {
         let opened = probe::open(&spec.probe, locks)?;
         // Some drivers read it only when they attach.
         let (attached, logged) = probe_log::listen(|| attach(opened.probe, spec, &chip));
@@ -105,8 +95,8 @@ impl Attached {
 
     /// Writes the firmware unless it is there, and starts it.
     pub fn start(mut self) -> Result<Board, BoardFault> {
-        let since = write_firmware(&mut self.session, &self.spec, &self.firmware)?;
-        let rtt = start(&mut self.session, &self.spec, &self.firmware, since)?;
+        write_firmware(&mut self.session, &self.spec, &self.firmware)?;
+        let rtt = start(&mut self.session, &self.spec, &self.firmware)?;
         let mut board = Board {
             info: BoardInfo {
                 chip: self.chip.target.name.clone(),
@@ -139,25 +129,13 @@ impl Board {
         self.info.clone()
     }
 
-    /// Returns a time of its counter in nanoseconds, by the declared clock.
-    pub fn nanoseconds(&self, ticks: u32) -> u64 {
-        let hz = u128::from(self.spec.clock.hz.max(1));
-        // Four billion ticks take less than an hour at any clock above a megahertz.
-        u64::try_from((u128::from(ticks) * 1_000_000_000 + hz / 2) / hz).unwrap_or(u64::MAX)
-    }
-
     /// Checks that the core's counter counts cycles at the declared clock. Without it no time of
     /// this board is a latency.
     pub fn check_clock(&mut self) -> Result<(), BoardFault> {
         let counter = self.counter;
-        let [ticks, ..] = self.ask(
-            Command::Pace {
-                counter,
-                rounds: PACE_ROUNDS,
-            },
-            ANSWER,
-            "checking the counter",
-        )?;
+        let rounds = PACE_ROUNDS;
+        let pace = Command::Pace { counter, rounds };
+        let [ticks, ..] = self.talk("checking the counter")?.ask(pace, ANSWER)?;
         if ticks == 0 {
             return Err(BoardFault::StandsStill);
         }
@@ -170,9 +148,11 @@ impl Board {
                 ticks,
             });
         }
-        self.ask(Command::Count { counter }, ANSWER, "checking the clock")?;
-        let mut core = core(&mut self.session, "checking the clock")?;
-        let measured = clock::measure(&mut core, counter, self.spec.clock.hz)?;
+        let hz = self.spec.clock.hz;
+        let mut talk = self.talk("checking the clock")?;
+        talk.ask(Command::Count { counter }, ANSWER)?;
+        let measured = clock::measure(&mut talk.core, counter, hz)?;
+        drop(talk);
         clock::check(measured, &self.spec.clock)?;
         self.info.measured_hz = Some(measured);
         Ok(())
@@ -201,13 +181,8 @@ impl Board {
 
     fn write_weights(&mut self, address: u32, bytes: &[u8]) -> Result<(), BoardFault> {
         flash(&mut self.session, &[(address, bytes)])?;
-        // The algorithm of the flash ran in the firmware's RAM.
-        self.rtt = start(
-            &mut self.session,
-            &self.spec,
-            &self.firmware,
-            Since::Programs,
-        )?;
+        // The firmware was stopped for it, and its RAM holds the algorithm of the flash.
+        self.rtt = start(&mut self.session, &self.spec, &self.firmware)?;
         self.greet()
     }
 
@@ -237,22 +212,18 @@ impl Board {
 
     /// Runs a placed network once.
     pub fn run(&mut self, placed: &Placed, within: Duration) -> Result<Counted, BoardFault> {
-        let [ticks, ..] = self.ask(
-            Command::Run {
-                counter: self.counter,
-                plan: placed.plan,
-                weights: placed.weights,
-                arena: placed.arena,
-                counts: placed.counts,
-            },
+        self.runner(placed, within)?.run()
+    }
+
+    /// Prepares any number of runs of a placed network, each of which may take so long.
+    pub fn runner(&mut self, placed: &Placed, within: Duration) -> Result<Runner<'_>, BoardFault> {
+        let counter = self.counter;
+        Ok(Runner {
+            talk: self.talk("running the network")?,
+            counter,
+            placed: *placed,
             within,
-            "running the network",
-        )?;
-        let mut operators = vec![0; placed.counts.1 as usize];
-        let mut core = core(&mut self.session, "reading the counts")?;
-        core.read_32(u64::from(placed.counts.0), &mut operators)
-            .map_err(|error| lost("reading the counts", &error))?;
-        Ok(Counted { ticks, operators })
+        })
     }
 
     /// Checks that time does not depend on the weights' values, on which every measurement without
@@ -279,6 +250,14 @@ impl Board {
         }
     }
 
+    fn talk(&mut self, doing: &'static str) -> Result<Talk<'_>, BoardFault> {
+        Ok(Talk {
+            core: core(&mut self.session, doing)?,
+            rtt: &mut self.rtt,
+            doing,
+        })
+    }
+
     fn write(&mut self, address: u32, bytes: &[u8], doing: &'static str) -> Result<(), BoardFault> {
         let mut core = core(&mut self.session, doing)?;
         // Whole words are written faster than bytes.
@@ -289,7 +268,7 @@ impl Board {
     /// Asks for the firmware's protocol and the core's counter.
     fn greet(&mut self) -> Result<(), BoardFault> {
         const DOING: &str = "starting the firmware";
-        let [protocol, cpuid, claims_cycles, ..] = self.ask(Command::Hello, ANSWER, DOING)?;
+        let [protocol, cpuid, claims_cycles, ..] = self.talk(DOING)?.ask(Command::Hello, ANSWER)?;
         if protocol != PROTOCOL {
             return Err(BoardFault::Refused {
                 doing: DOING,
@@ -305,48 +284,6 @@ impl Board {
         self.info.counter = self.counter.to_string();
         Ok(())
     }
-
-    /// Sends a command and waits for its answer.
-    fn ask(
-        &mut self,
-        command: Command,
-        within: Duration,
-        doing: &'static str,
-    ) -> Result<[u32; ANSWER_WORDS - 1], BoardFault> {
-        let mut core = core(&mut self.session, doing)?;
-        let rtt_lost = |error: probe_rs::rtt::Error| BoardFault::Lost {
-            doing,
-            detail: chain(&error),
-        };
-        let begun = Instant::now();
-        let bytes = command.bytes();
-        let mut sent = 0;
-        let mut answer = [0; 4 * ANSWER_WORDS];
-        let mut got = 0;
-        let [mut pause, longest] = PAUSES;
-        loop {
-            if sent < bytes.len() {
-                let down = self.rtt.down_channel(0);
-                let down = down.ok_or_else(|| no_channel(doing))?;
-                sent += down.write(&mut core, &bytes[sent..]).map_err(rtt_lost)?;
-            }
-            let up = self.rtt.up_channel(0).ok_or_else(|| no_channel(doing))?;
-            got += up.read(&mut core, &mut answer[got..]).map_err(rtt_lost)?;
-            if got == answer.len() {
-                return understood(Answer::of(&answer), doing);
-            }
-            if sent < bytes.len() || pause >= SUSPICIOUS {
-                check_running(&mut core, doing)?;
-            }
-            if begun.elapsed() > within {
-                return Err(BoardFault::Silent { doing, within });
-            }
-            if sent == bytes.len() {
-                std::thread::sleep(pause);
-                pause = (2 * pause).min(longest);
-            }
-        }
-    }
 }
 
 /// Whether two counts of the same work differ by at most a thousandth, or two ticks of a coarse
@@ -354,28 +291,6 @@ impl Board {
 fn alike(one: u32, other: u32) -> bool {
     let most = (one.max(other) / 1000).max(2);
     one.abs_diff(other) <= most
-}
-
-fn no_channel(doing: &'static str) -> BoardFault {
-    BoardFault::Lost {
-        doing,
-        detail: "the firmware's block has no channel".into(),
-    }
-}
-
-fn understood(answer: Answer, doing: &'static str) -> Result<[u32; ANSWER_WORDS - 1], BoardFault> {
-    match answer {
-        Answer::Done(results) => Ok(results),
-        Answer::Faulted(status) => Err(BoardFault::Faulted { doing, status }),
-        Answer::Panicked(line) => Err(BoardFault::Refused {
-            doing,
-            detail: format!("it stopped at line {line}"),
-        }),
-        Answer::Refused(reason, _) => Err(BoardFault::Refused {
-            doing,
-            detail: format!("reason {reason}"),
-        }),
-    }
 }
 
 #[cfg(test)]

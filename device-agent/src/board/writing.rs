@@ -3,24 +3,25 @@
 //! Reading 30 kB back takes a slow probe longer than all else of a measurement. Instead, the core
 //! computes a checksum of its flash, by a routine that the agent puts into its RAM.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_protocol::{BoardSpec, FirmwarePlace};
 use probe_rs::flashing::{DownloadOptions, FlashProgress};
 use probe_rs::{Core, Error, MemoryInterface as _, Session};
 
 use super::BoardFault;
-use super::attach::Since;
 use super::firmware::Firmware;
-use super::link::{HALT, PC, core, lost};
+use super::link::{HALT, PC, core, lost, run};
 use super::probe::chain;
 
 /// How long the routine may take: some milliseconds on a core of 4 MHz.
 const SUM: Duration = Duration::from_secs(2);
+/// The pause between two looks whether it is done.
+const LOOK: Duration = Duration::from_micros(200);
 /// The link register, by its number for debuggers.
 const LR: u16 = 14;
-/// The routine, in instructions that all cores have. It begins with five words that follow it: an
-/// address, a number of words, [`BASIS`], [`PRIME`] and [`TURN`]. It leaves the sum in r2.
+/// The routine, in instructions that all cores have. It loads the five words behind it: an address,
+/// a number of words, [`BASIS`], [`PRIME`] and [`TURN`]. It leaves the sum in r2.
 const ROUTINE: [u16; 12] = [
     0x4805, // ldr r0, [pc, #20]
     0x4906, // ldr r1, [pc, #24]
@@ -43,20 +44,20 @@ const BASIS: u32 = 0x811c_9dc5;
 const PRIME: u32 = 0x0100_0193;
 const TURN: u32 = 13;
 
-/// Writes the firmware to the flash or to RAM, unless it is there. Returns what ran on the core
-/// since its reset.
+/// Writes the firmware to the flash or to RAM, unless it is there. The core is halted afterwards,
+/// and nothing ran since its reset but the checksum, which changes general registers only.
 pub fn write_firmware(
     session: &mut Session,
     spec: &BoardSpec,
     firmware: &Firmware,
-) -> Result<Since, BoardFault> {
+) -> Result<(), BoardFault> {
     const DOING: &str = "writing the firmware";
     let mut halted = core(session, DOING)?;
     halted
         .reset_and_halt(HALT)
         .map_err(|error| lost("resetting the core", &error))?;
     match holds(&mut halted, firmware) {
-        Ok(Some(true)) => return Ok(Since::Reset),
+        Ok(Some(true)) => return Ok(()),
         Ok(None) => {}
         // The routine ran, or could not: other contents than the firmware's.
         Ok(Some(false)) | Err(_) => {
@@ -68,15 +69,11 @@ pub fn write_firmware(
     match spec.firmware {
         FirmwarePlace::Flash => {
             drop(halted);
-            flash(session, &[(firmware.origin, &firmware.code)])?;
-            Ok(Since::Programs)
+            flash(session, &[(firmware.origin, &firmware.code)])
         }
-        FirmwarePlace::Ram => {
-            halted
-                .write(u64::from(firmware.origin), &firmware.code)
-                .map_err(|error| lost(DOING, &error))?;
-            Ok(Since::Reset)
-        }
+        FirmwarePlace::Ram => halted
+            .write(u64::from(firmware.origin), &firmware.code)
+            .map_err(|error| lost(DOING, &error)),
     }
 }
 
@@ -107,8 +104,14 @@ fn holds(core: &mut Core<'_>, firmware: &Firmware) -> Result<Option<bool>, Error
     for (register, value) in registers {
         core.write_core_reg(register, value)?;
     }
-    core.run()?;
-    core.wait_for_core_halted(SUM)?;
+    run(core)?;
+    let begun = Instant::now();
+    while !core.core_halted()? {
+        if begun.elapsed() > SUM {
+            return Err(Error::Timeout);
+        }
+        std::thread::sleep(LOOK);
+    }
     let sum: u32 = core.read_core_reg(2u16)?;
     Ok(Some(sum == sum_of(words)))
 }
@@ -122,7 +125,8 @@ fn sum_of(words: &[[u8; 4]]) -> u32 {
     })
 }
 
-/// Writes parts of the flash that differ, and verifies them.
+/// Writes parts of the flash that differ, and verifies them. The flash's algorithm runs in RAM and
+/// may set up peripherals, so the core is reset behind it, and halted.
 pub fn flash(session: &mut Session, parts: &[(u32, &[u8])]) -> Result<(), BoardFault> {
     let failed = |error: &dyn std::error::Error| BoardFault::Flash(chain(error));
     let mut loader = session.target().flash_loader();
@@ -137,7 +141,11 @@ pub fn flash(session: &mut Session, parts: &[(u32, &[u8])]) -> Result<(), BoardF
     options.verify = true;
     loader
         .commit(session, options)
-        .map_err(|error| failed(&error))
+        .map_err(|error| failed(&error))?;
+    core(session, "writing the flash")?
+        .reset_and_halt(HALT)
+        .map_err(|error| lost("resetting the core", &error))?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use onnx_graph::quantize::{Quantize, Scheme, quantize};
 
 use super::BoardFault;
 use super::firmware::{Firmware, Origins};
-use super::{Attached, Board, Network};
+use super::{Attached, Board, Chip, Network};
 
 fn spec(mcu: &Mcu) -> BoardSpec {
     BoardSpec {
@@ -38,7 +38,7 @@ fn firmware() -> std::path::PathBuf {
 fn open(mcu: &Mcu, spec: &BoardSpec) -> Result<Board, BoardFault> {
     let locks = tempfile::tempdir().unwrap();
     assert!(spec.probe.ends_with(&mcu.address().to_string()));
-    Attached::open(spec, &firmware(), locks.path())?.start()
+    Attached::open(spec, Chip::find(spec)?, &firmware(), locks.path())?.start()
 }
 
 /// A network of the zoo for images of `side`, whose activations are rounded to fixed ranges: what

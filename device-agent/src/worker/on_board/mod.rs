@@ -18,7 +18,7 @@ use super::error::WorkerError;
 use super::events::Events;
 use super::passes::only_model;
 use crate::board::{Attached, Board, BoardFault, Chip, Network, Placed};
-use rounds::{nanoseconds, rounds};
+use rounds::{Runs, nanoseconds, rounds};
 
 /// Spread of the rounds that is noted, relative to the least.
 const SPREAD_NOTED: f64 = 0.001;
@@ -109,6 +109,7 @@ fn runtime(job: &wire::WorkerJob, spec: &BoardSpec) -> Result<wire::WorkerRuntim
             architecture: chip.family.to_owned(),
             ram_bytes: chip.ram.bytes.into(),
             flash_bytes: chip.flash.bytes.into(),
+            chip_family: chip.family_alone()?,
         }),
     })
 }
@@ -136,8 +137,13 @@ fn open<'a>(
     events: &mut Events,
 ) -> Result<Opened<'a>, WorkerError> {
     events.enter(Stage::Load, "");
+    let chip = match &job.chip_family[..] {
+        [] => Chip::find(spec),
+        family => Chip::of_family(spec, family),
+    };
     let attached = Attached::open(
         spec,
+        chip?,
         Path::new(&job.firmware_folder),
         Path::new(&job.lock_folder),
     )?;
@@ -198,7 +204,7 @@ fn sample(
     // A driver for USB starts threads of its own, after which some layers cannot be put in place.
     notes.extend(confinement.notes());
     let mut series = Vec::new();
-    let tick_ns = board.nanoseconds(1);
+    let tick_ns = spec.clock.nanoseconds(1);
     let sampling = Sampling {
         max_duration_ns: sampling.max_duration_ns / models.len().max(1) as u64,
         ..sampling
@@ -207,11 +213,12 @@ fn sample(
         let placed = board.place(&model.network(false))?;
         let load_ns = nanoseconds(model.load.elapsed());
         events.enter(Stage::Sampling, model.name);
-        let mut run = || {
-            let counted = board.run(&placed, limit(job))?;
-            Ok(board.nanoseconds(counted.ticks))
+        let mut runner = board.runner(&placed, limit(job))?;
+        let mut run = |runs| {
+            let ticks = runner.runs(runs)?.into_iter();
+            Ok(ticks.map(|ticks| spec.clock.nanoseconds(ticks)).collect())
         };
-        let times = rounds(&sampling, tick_ns, &mut run)?;
+        let times = rounds(&sampling, tick_ns, &mut Runs::of(&mut run))?;
         notes.push(size_note(model));
         notes.extend(window_note(model, &sampling, times.runs));
         notes.extend(spread_note(model, &times.samples_ns));
@@ -311,7 +318,7 @@ fn profile(
             node: node.clone(),
             op_type: op.name().to_owned(),
             provider: PROVIDER.to_owned(),
-            time_ns: Some(board.nanoseconds(ticks)),
+            time_ns: Some(spec.clock.nanoseconds(ticks)),
         });
     Ok(wire::WorkerProfile {
         node_providers: node_providers.collect(),

@@ -1,5 +1,6 @@
 //! How often a board runs a network for one measurement.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use agent_protocol::{Sampling, bounds, stats};
@@ -17,16 +18,50 @@ pub struct Times {
     pub runs: usize,
 }
 
+/// The time of the runs that are asked for at once, after which the settings are looked at again.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Runs of a model. The board is asked for several at once where they are short.
+pub struct Runs<'a> {
+    /// Runs it at most so often, and returns the time of each, ns.
+    run: &'a mut dyn FnMut(u32) -> Result<Vec<u64>, WorkerError>,
+    taken: VecDeque<u64>,
+    /// The time of the last one.
+    last_ns: Option<u64>,
+}
+
+impl<'a> Runs<'a> {
+    /// Runs by `run`, which is asked for a number of runs.
+    pub fn of(run: &'a mut dyn FnMut(u32) -> Result<Vec<u64>, WorkerError>) -> Self {
+        Self {
+            run,
+            taken: VecDeque::new(),
+            last_ns: None,
+        }
+    }
+
+    /// Returns the next time. At least `wanted` are to come.
+    fn next(&mut self, wanted: usize) -> Result<u64, WorkerError> {
+        if self.taken.is_empty() {
+            let at_once = |last_ns: u64| nanoseconds(AT_ONCE) / last_ns.max(1);
+            let runs = (wanted as u64).min(self.last_ns.map_or(1, at_once)).max(1);
+            self.taken = (self.run)(u32::try_from(runs).unwrap_or(u32::MAX))?.into();
+        }
+        let none = || WorkerError::internal("the board ran nothing");
+        let next = self.taken.pop_front().ok_or_else(none)?;
+        self.last_ns = Some(next);
+        Ok(next)
+    }
+}
+
 /// Runs a model until `window_ns` have passed by its counter, at least once. Returns the mean and
-/// how many runs it is of.
-fn window(
-    window_ns: u64,
-    run: &mut dyn FnMut() -> Result<u64, WorkerError>,
-) -> Result<(u64, usize), WorkerError> {
-    let (mut sum, mut runs) = (run()?, 1);
+/// how many runs it is of. At least `windows` are to come.
+fn window(window_ns: u64, windows: usize, all: &mut Runs<'_>) -> Result<(u64, usize), WorkerError> {
+    let (mut sum, mut runs) = (all.next(windows)?, 1);
     // A kernel below one tick of the counter takes no time.
     while sum < window_ns && runs < bounds::MAX_SAMPLES {
-        sum = sum.saturating_add(run()?);
+        let left = (window_ns - sum).div_ceil((sum / runs as u64).max(1));
+        sum = sum.saturating_add(all.next(left as usize)?);
         runs += 1;
     }
     Ok((sum / runs as u64, runs))
@@ -35,11 +70,7 @@ fn window(
 /// Runs a model as its settings say; a round is one window. A core without caches and interrupts
 /// takes the same time in each, so the least number of rounds is usually enough. Two ticks of a
 /// coarse counter are no difference.
-pub fn rounds(
-    sampling: &Sampling,
-    tick_ns: u64,
-    run: &mut dyn FnMut() -> Result<u64, WorkerError>,
-) -> Result<Times, WorkerError> {
+pub fn rounds(sampling: &Sampling, tick_ns: u64, all: &mut Runs<'_>) -> Result<Times, WorkerError> {
     let least = sampling.warmup_ns.saturating_add(sampling.sustained_ns);
     let begun = Instant::now();
     let mut warmup_ns: Vec<u64> = Vec::new();
@@ -47,7 +78,8 @@ pub fn rounds(
     while (warmup_ns.len() < sampling.warmup_runs as usize || nanoseconds(begun.elapsed()) < least)
         && warmup_ns.len() < bounds::MAX_SAMPLES
     {
-        warmup_ns.push(run()?);
+        let left = (sampling.warmup_runs as usize).saturating_sub(warmup_ns.len());
+        warmup_ns.push(all.next(left)?);
     }
     let most = (sampling.max_rounds as usize).clamp(LEAST_ROUNDS, bounds::MAX_SAMPLES);
     let least = (sampling.min_rounds as usize).clamp(LEAST_ROUNDS, most);
@@ -55,7 +87,8 @@ pub fn rounds(
     let mut samples_ns: Vec<u64> = Vec::new();
     let mut fewest = usize::MAX;
     while samples_ns.len() < most {
-        let (mean_ns, runs) = window(sampling.window_ns, run)?;
+        let left = least.saturating_sub(samples_ns.len());
+        let (mean_ns, runs) = window(sampling.window_ns, left, all)?;
         samples_ns.push(mean_ns);
         fewest = fewest.min(runs);
         let is_late = nanoseconds(begun.elapsed()) >= sampling.max_duration_ns;
@@ -102,8 +135,9 @@ mod tests {
         };
         let check = |sampling: Sampling, times: &[u64], expected: (usize, usize)| {
             let mut of = times.iter().cycle();
-            let mut run = || Ok(of.next().copied().unwrap_or(0));
-            let done = rounds(&sampling, 1, &mut run).unwrap_or_else(|_| panic!("it failed"));
+            let mut run = |runs: u32| Ok(of.by_ref().take(runs as usize).copied().collect());
+            let done = rounds(&sampling, 1, &mut Runs::of(&mut run));
+            let done = done.unwrap_or_else(|_| panic!("it failed"));
             let counts = (done.warmup_ns.len(), done.samples_ns.len());
             assert_eq!(counts, expected, "{sampling:?}");
         };
@@ -122,11 +156,36 @@ mod tests {
     }
 
     #[test]
+    fn short_runs_are_asked_for_together_once_one_is_known() {
+        let check = |time: Duration, expected: &[u32]| {
+            let mut asked = Vec::new();
+            let mut run = |runs: u32| {
+                asked.push(runs);
+                Ok(vec![nanoseconds(time); runs.min(4) as usize])
+            };
+            let sampling = Sampling {
+                warmup_ns: 0,
+                warmup_runs: 0,
+                min_rounds: 6,
+                ..Sampling::default()
+            };
+            let done = rounds(&sampling, 1, &mut Runs::of(&mut run));
+            assert!(done.is_ok_and(|times| times.samples_ns.len() == 6));
+            assert_eq!(asked, expected, "{time:?}");
+        };
+        check(Duration::ZERO, &[1, 5, 1]);
+        check(Duration::from_millis(1), &[1, 5, 1]);
+        check(Duration::from_millis(400), &[1, 2, 2, 1]);
+        check(Duration::from_secs(2), &[1, 1, 1, 1, 1, 1]);
+    }
+
+    #[test]
     fn a_window_is_the_mean_of_the_runs_within_it() {
         let check = |window_ns, times: &[u64], expected: (u64, usize)| {
             let mut of = times.iter().cycle();
-            let mut run = || Ok(of.next().copied().unwrap_or(0));
-            let found = window(window_ns, &mut run).unwrap_or_else(|_| panic!("it failed"));
+            let mut run = |runs: u32| Ok(of.by_ref().take(runs as usize).copied().collect());
+            let found = window(window_ns, 1, &mut Runs::of(&mut run));
+            let found = found.unwrap_or_else(|_| panic!("it failed"));
             assert_eq!(found, expected, "{window_ns} {times:?}");
         };
         check(0, &[100], (100, 1));

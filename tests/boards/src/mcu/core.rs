@@ -316,11 +316,14 @@ impl Core {
 
     /// Does this while the core stands still; afterwards it runs on if it ran.
     fn paused<T>(&mut self, work: impl FnOnce(&mut Gdb) -> io::Result<T>) -> io::Result<T> {
-        let ran = self.pause()?;
-        let outcome = work(&mut self.gdb);
-        if ran {
-            self.gdb.resume()?;
-            self.running = true;
+        if !self.running {
+            return work(&mut self.gdb);
+        }
+        let (stop, outcome) = self.gdb.interrupted(work)?;
+        match stop {
+            Stop::Requested => self.gdb.resume()?,
+            // It reached a breakpoint in the same moment.
+            Stop::Trap => self.note(Stop::Trap)?,
         }
         outcome
     }

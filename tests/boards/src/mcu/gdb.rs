@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 1024;
 /// GDB's number of the program status register in QEMU's description of a Cortex-M.
 const XPSR: u8 = 0x19;
+/// The byte that stops a running core.
+const INTERRUPT: u8 = 0x03;
 /// The stub's signal for a stop on request.
 const ON_REQUEST: u8 = 2;
 
@@ -21,6 +23,10 @@ pub(super) struct Gdb {
     stream: UnixStream,
     /// Bytes that arrived and belong to no packet yet.
     unread: Vec<u8>,
+    /// Whether the next packet goes behind a request to stop, whose answer comes first.
+    interrupts: bool,
+    /// Why the core stopped before the last packet that did.
+    stop: Option<Stop>,
 }
 
 /// Why a running core stopped.
@@ -71,6 +77,8 @@ impl Gdb {
         let mut this = Self {
             stream,
             unread: Vec::new(),
+            interrupts: false,
+            stop: None,
         };
         // Until the description was read, the stub answers no question about a register.
         this.ask("qSupported:xmlRegisters=arm")?;
@@ -142,15 +150,26 @@ impl Gdb {
         self.stopped().map(drop)
     }
 
-    /// Stops a running core.
+    /// Stops a running core. One that stopped by itself before the request arrived ignores it.
     pub(super) fn interrupt(&mut self) -> io::Result<Stop> {
-        self.stream.write_all(&[0x03])?;
-        let stop = self.stopped()?;
-        if stop == Stop::Trap {
-            // It stopped by itself before the request arrived, which the stub then ignores.
-            return Ok(stop);
-        }
-        Ok(stop)
+        self.stream.write_all(&[INTERRUPT])?;
+        self.stopped()
+    }
+
+    /// Stops a running core, and does this while it stands still: the request to stop travels with
+    /// the first packet of it. Returns why the core stopped, too.
+    pub(super) fn interrupted<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> io::Result<(Stop, io::Result<T>)> {
+        self.interrupts = true;
+        let outcome = work(self);
+        let stop = match self.stop.take() {
+            Some(stop) => stop,
+            None if std::mem::take(&mut self.interrupts) => self.interrupt()?,
+            None => return Err(malformed("it did not stop")),
+        };
+        Ok((stop, outcome))
     }
 
     /// Returns why the core stopped, if it did.
@@ -214,15 +233,20 @@ impl Gdb {
 
     fn send(&mut self, packet: &str) -> io::Result<()> {
         let sum = packet.bytes().fold(0u8, u8::wrapping_add);
-        self.stream
-            .write_all(format!("${packet}#{sum:02x}").as_bytes())
+        let packet = format!("${packet}#{sum:02x}");
+        if !std::mem::take(&mut self.interrupts) {
+            return self.stream.write_all(packet.as_bytes());
+        }
+        let both = [&[INTERRUPT], packet.as_bytes()].concat();
+        self.stream.write_all(&both)?;
+        self.stop = Some(self.stopped()?);
+        Ok(())
     }
 
-    /// Receives the next packet and acknowledges it.
+    /// Receives the next packet. QEMU takes the packet after it as its acknowledgement.
     fn receive(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if let Some(packet) = self.take_packet() {
-                self.stream.write_all(b"+")?;
                 return Ok(packet);
             }
             let mut bytes = [0; 4096];
