@@ -2,9 +2,9 @@
 
 use int8_engine::Requant;
 
-/// Halves that fewer sums than one in 2^14 can give go up: a sum in 10^5 goes to another neighbour
-/// than in ONNX Runtime anyway, and the form for halves takes tens of instructions an output. A
-/// network would get slower where its weights change the scale of one channel.
+/// A layer rounds halves up where fewer than one sum in 2^14 can be one. About one sum in 10^5 goes
+/// to another neighbour than in ONNX Runtime anyway, and the form that rounds halves to even slows
+/// the whole layer. A fine-tuning could bring it about, because it changes the channels' scales.
 const RARE: i32 = 14;
 /// Greatest shift of the form that halves do not go to the even integer in.
 const MOST_PLAIN: i32 = 54;

@@ -66,7 +66,6 @@ impl Slot<'_> {
         let processes = ByDisturbance::of(&self.all, self.references_ns);
         let enough_calm = processes.calm.len() >= fewest;
         let used = processes.least_disturbed(fewest);
-        let enough_used = used.len() >= fewest;
         let figures = (processes.valid.len() >= fewest.max(2))
             .then(|| Figures::of(used))
             .flatten();
@@ -114,8 +113,7 @@ impl Slot<'_> {
         } else {
             Verdict::Valid
         };
-        let is_enough =
-            enough_calm && enough_used && (self.serves || wide <= sampling.ci_target_rel);
+        let is_enough = enough_calm && (self.serves || wide <= sampling.ci_target_rel);
         Ok(Merged {
             measurement: figures.measurement(first, used, verdict, notes),
             is_enough,

@@ -339,10 +339,11 @@ fn processes_beside_a_busy_twin_of_the_core_are_left_out() {
     });
     let pruned = &results[0];
     assert!(pruned.is_valid());
-    assert_eq!((pruned.processes.len(), requests.len()), (8, 16));
+    // Half as many as asked for are enough, since their interval is narrow.
+    assert_eq!((pruned.processes.len(), requests.len()), (4, 8));
     let Interval { low, high, .. } = pruned.ratio.unwrap().interval;
     assert!(0.499 < low && high < 0.51, "{low} {high}");
-    assert_eq!(results[1].processes.len(), 8);
+    assert_eq!(results[1].processes.len(), 4);
     let notes = pruned.notes.join("; ");
     assert!(
         notes.contains("10 % slower than in the fastest") && notes.contains("left out"),
