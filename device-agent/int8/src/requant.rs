@@ -9,9 +9,8 @@ record! {
     /// Two forms exist, because exact halves are rare and cost time:
     /// - `exact`: halves go to the even integer, as in ONNX Runtime. `shift` is 1 to 62.
     /// - otherwise halves go up. The host chooses this form if the sums that can occur give half an
-    ///   integer rarely or never. `shift` is 33 to 54: the upper
-    ///   half of the product decides, which one instruction computes, and the zero point shifted
-    ///   likewise fits beside it.
+    ///   integer rarely or never. `shift` is 33 to 54: the upper half of the product decides, which
+    ///   one instruction computes, and the zero point shifted likewise fits beside it.
     pub struct Requant {
         /// Binary digits that are dropped.
         pub shift: u8,

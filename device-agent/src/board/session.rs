@@ -215,7 +215,7 @@ impl Board {
         self.runner(placed, within)?.run()
     }
 
-    /// Prepares any number of runs of a placed network, each of which may take so long.
+    /// Prepares repeated runs of a placed network. `within` is the time limit of each command.
     pub fn runner(&mut self, placed: &Placed, within: Duration) -> Result<Runner<'_>, BoardFault> {
         let counter = self.counter;
         Ok(Runner {

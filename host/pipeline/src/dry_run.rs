@@ -191,17 +191,14 @@ impl Planned<'_> {
         let begun = Instant::now();
         let measured = session.ratio(model, Effort::Search)?;
         let one = begun.elapsed();
-        within_reach(
-            self.config,
-            &Smallest {
-                macs,
-                full_macs,
-                measured: &measured,
-                stand_in: stand_in.as_ref(),
-            },
-        )?;
-        let met = stand_in.is_none().then_some(measured.reference_ns);
-        let met = met.and_then(|ns| self.config.budget.met_by_the_original(ns));
+        let of_smallest = Smallest {
+            macs,
+            full_macs,
+            measured: &measured,
+            stand_in: stand_in.as_ref(),
+        };
+        within_reach(self.config, &of_smallest)?;
+        let met = of_smallest.met_by_the_original(&self.config.budget);
         let mut words = format!(
             "{}; {of} takes {:.3} ms, and the smallest network takes {:.3}x of that and {:.3}x of the original's MACs",
             self.config.budget.words(),

@@ -149,7 +149,7 @@ pub(crate) fn evidence(
             "a ratio is the median over rounds of block against block, its interval that of the order statistics"
         };
         notes.push(format!(
-            "Every network ran in one process with {reference} at a time, in alternating blocks; {ratio}."
+            "Every network ran in the same process as {reference}, in alternating blocks; {ratio}."
         ));
     }
     Evidence {

@@ -16,7 +16,7 @@ use train::Runtime;
 
 use crate::board::{Board, BoardNeeds};
 use crate::chance::Hits;
-use crate::config::{ConfigError, RunConfig, TaskKind};
+use crate::config::{BudgetConfig, ConfigError, RunConfig, TaskKind};
 use crate::error::PipelineError;
 use crate::external::user_score;
 use crate::for_board::StandIn;
@@ -291,6 +291,13 @@ pub(crate) struct Smallest<'a> {
 }
 
 impl Smallest<'_> {
+    /// A remark where the original is within the budget already.
+    pub(crate) fn met_by_the_original(&self, budget: &BudgetConfig) -> Option<String> {
+        // What it is measured beside tells nothing of an original that does not run.
+        let runs = self.stand_in.is_none();
+        runs.then(|| budget.met_by_the_original(self.measured.reference_ns))?
+    }
+
     /// Its cost in words.
     fn words(&self) -> String {
         let measured = self.measured;
@@ -373,17 +380,14 @@ pub(crate) fn feasibility(
         ratio.value,
         smallest_macs / 1e6
     ));
-    let (cost, limits) = within_reach(
-        work.config,
-        &Smallest {
-            macs: smallest_macs,
-            full_macs: prepared.full_macs,
-            measured: &measured,
-            stand_in: prepared.stand_in.as_ref(),
-        },
-    )?;
-    let original = prepared.stand_in.is_none().then_some(reference_ns);
-    if let Some(met) = original.and_then(|ns| work.config.budget.met_by_the_original(ns)) {
+    let smallest = Smallest {
+        macs: smallest_macs,
+        full_macs: prepared.full_macs,
+        measured: &measured,
+        stand_in: prepared.stand_in.as_ref(),
+    };
+    let (cost, limits) = within_reach(work.config, &smallest)?;
+    if let Some(met) = smallest.met_by_the_original(&work.config.budget) {
         work.reporter.warn(&met);
     }
     let feasibility = Feasibility {

@@ -23,7 +23,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Runs of a model. The board is asked for several at once where they are short.
 pub struct Runs<'a> {
-    /// Runs it at most so often, and returns the time of each, ns.
+    /// Runs the model, at most as often as requested. Returns the time of each run, ns.
     run: &'a mut dyn FnMut(u32) -> Result<Vec<u64>, WorkerError>,
     taken: VecDeque<u64>,
     /// The time of the last one.
@@ -31,7 +31,7 @@ pub struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    /// Runs by `run`, which is asked for a number of runs.
+    /// `run` gets the number of requested runs, and may return fewer times.
     pub fn of(run: &'a mut dyn FnMut(u32) -> Result<Vec<u64>, WorkerError>) -> Self {
         Self {
             run,
@@ -40,7 +40,7 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// Returns the next time. At least `wanted` are to come.
+    /// Returns the next time. The caller needs at least `wanted` times, this one included.
     fn next(&mut self, wanted: usize) -> Result<u64, WorkerError> {
         if self.taken.is_empty() {
             let at_once = |last_ns: u64| nanoseconds(AT_ONCE) / last_ns.max(1);
@@ -55,7 +55,7 @@ impl<'a> Runs<'a> {
 }
 
 /// Runs a model until `window_ns` have passed by its counter, at least once. Returns the mean and
-/// how many runs it is of. At least `windows` are to come.
+/// the number of its runs. The caller needs at least `windows` windows, this one included.
 fn window(window_ns: u64, windows: usize, all: &mut Runs<'_>) -> Result<(u64, usize), WorkerError> {
     let (mut sum, mut runs) = (all.next(windows)?, 1);
     // A kernel below one tick of the counter takes no time.

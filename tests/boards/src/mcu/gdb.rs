@@ -23,9 +23,9 @@ pub(super) struct Gdb {
     stream: UnixStream,
     /// Bytes that arrived and belong to no packet yet.
     unread: Vec<u8>,
-    /// Whether the next packet goes behind a request to stop, whose answer comes first.
+    /// Whether a request to stop precedes the next packet. Its answer comes first.
     interrupts: bool,
-    /// Why the core stopped before the last packet that did.
+    /// Why the core stopped at that request.
     stop: Option<Stop>,
 }
 
@@ -156,8 +156,8 @@ impl Gdb {
         self.stopped()
     }
 
-    /// Stops a running core, and does this while it stands still: the request to stop travels with
-    /// the first packet of it. Returns why the core stopped, too.
+    /// Stops a running core and does `work`. The request to stop and the first packet of `work`
+    /// are one message. Returns why the core stopped, and the outcome.
     pub(super) fn interrupted<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> io::Result<T>,
@@ -167,7 +167,12 @@ impl Gdb {
         let stop = match self.stop.take() {
             Some(stop) => stop,
             None if std::mem::take(&mut self.interrupts) => self.interrupt()?,
-            None => return Err(malformed("it did not stop")),
+            // A lost connection is its own error.
+            None => {
+                return Err(outcome
+                    .err()
+                    .unwrap_or_else(|| malformed("it did not stop")));
+            }
         };
         Ok((stop, outcome))
     }
