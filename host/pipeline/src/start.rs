@@ -292,7 +292,7 @@ pub(crate) struct Smallest<'a> {
 
 impl Smallest<'_> {
     /// A remark where the original is within the budget already.
-    pub(crate) fn met_by_the_original(&self, budget: &BudgetConfig) -> Option<String> {
+    pub(crate) fn met_by_the_original(&self, budget: &BudgetConfig) -> Option<&'static str> {
         // What it is measured beside tells nothing of an original that does not run.
         let runs = self.stand_in.is_none();
         runs.then(|| budget.met_by_the_original(self.measured.reference_ns))?
@@ -388,7 +388,7 @@ pub(crate) fn feasibility(
     };
     let (cost, limits) = within_reach(work.config, &smallest)?;
     if let Some(met) = smallest.met_by_the_original(&work.config.budget) {
-        work.reporter.warn(&met);
+        work.reporter.warn(met);
     }
     let feasibility = Feasibility {
         limits,
