@@ -27,8 +27,8 @@ fn check(strategy: &str, killed_at: &str, qat_epochs: &str) {
     sandbox.check_result(&output, "run");
     let pruned = fs::read(sandbox.path("run/pruned.onnx")).expect("it is written");
     let pruned = read(&pruned, &NoExternalData).expect("it reads");
-    let stored = pruned.constants().values().filter(|t| t.stored().is_some());
-    assert!(stored.count() > 0, "{strategy}: no integers in the result");
+    let mut tensors = pruned.constants().values();
+    let has_integers = tensors.any(|tensor| tensor.stored().is_some());
     let report = fs::read(sandbox.path("run/report.json")).expect("it is written");
     let report: Value = serde_json::from_slice(&report).expect("JSON");
     let groups = report["groups"].as_array().expect("a list").len();
@@ -67,7 +67,14 @@ fn check(strategy: &str, killed_at: &str, qat_epochs: &str) {
     let trained = trained.filter(|name| name.ends_with(".qat.safetensors"));
     assert_eq!(trained.count() > 0, qat_epochs != "0", "{strategy}");
     let verdict = report["verdict"].to_string();
-    assert!(verdict.contains("in integers"), "{verdict}");
+    let says_integers = verdict.contains("in integers");
+    assert!(
+        says_integers || verdict.contains("all in floats"),
+        "{verdict}"
+    );
+    assert_eq!(has_integers, says_integers, "{strategy}: {verdict}");
+    // Four episodes of reinforcement learning may end at narrow widths in floats.
+    assert!(has_integers || strategy == "ddpg", "{strategy}: {verdict}");
 }
 
 #[test]
