@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use graphprune_tests::{binary, python};
+use graphprune_tests::{binary, python, quick_profile};
 
 const PROGRAMS: [&str; 3] = ["graphprune", "graphprune-train", "graphprune-agent"];
 
@@ -70,6 +70,8 @@ fn the_wheel_makes_guards_and_prunes_a_network_in_an_empty_folder() {
             .env("PATH", "/usr/bin:/bin");
         run(&mut command)
     };
+    std::fs::write(work.join("quick.toml"), quick_profile("local")).unwrap();
+    graphprune("device add local --profile quick.toml --address local");
     graphprune("example demo --quiet");
     let measured = graphprune("bench demo/model.onnx --save-baseline main");
     assert!(measured.contains("no baseline"), "{measured}");

@@ -46,7 +46,9 @@ pub struct Sampling {
     /// When time is up, a measurement whose interval is within this is still valid.
     pub ci_accept_rel: f64,
     /// Without a reference, a measurement is invalid if its last third differs from its first by
-    /// more than this, or if the time of the [`Sentinel`](crate::Sentinel) changed by more.
+    /// more than this, or if the time of the [`Sentinel`](crate::Sentinel) changed by more. A
+    /// figure over several processes leaves those out in which it changed by more than two fifths
+    /// of this, and is invalid if too few others remain.
     pub drift_accept_rel: f64,
     /// How long the models run without a pause between the warm-up and the first sample, ns. The
     /// samples then show what a device sustains rather than what it does for a moment.

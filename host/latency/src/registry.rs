@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, LatencyError, Profile, home};
+use crate::{Address, LatencyError, Profile, TransportKind, home};
 
 /// A registered device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,16 @@ pub struct Registered {
 }
 
 impl Registered {
+    /// This machine with its built-in profile.
+    pub fn local() -> Self {
+        Self {
+            profile: Registry::LOCAL.to_owned(),
+            address: Address::local().to_string(),
+            folder: String::new(),
+            ssh_arguments: Vec::new(),
+        }
+    }
+
     /// Returns the device's profile.
     ///
     /// # Errors
@@ -47,6 +57,9 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// The name of this machine. It needs no entry; an entry gives it another profile.
+    pub const LOCAL: &str = "local";
+
     /// Returns the user's registry.
     ///
     /// # Errors
@@ -65,7 +78,8 @@ impl Registry {
         &self.path
     }
 
-    /// Returns the devices by name.
+    /// Returns the registered devices by name. This machine is among them only if its profile was
+    /// changed.
     ///
     /// # Errors
     /// Fails if the file is unreadable or malformed.
@@ -85,6 +99,18 @@ impl Registry {
         let contents: Contents =
             toml::from_str(&text).map_err(|error| self.error(error.to_string()))?;
         Ok(contents.devices)
+    }
+
+    /// Returns all devices by name, this machine first.
+    ///
+    /// # Errors
+    /// Fails as [`Self::devices`] does.
+    pub fn with_local(&self) -> Result<Vec<(String, Registered)>, LatencyError> {
+        let mut devices = self.devices()?;
+        let local = devices
+            .remove_entry(Self::LOCAL)
+            .unwrap_or_else(|| (Self::LOCAL.to_owned(), Registered::local()));
+        Ok(std::iter::once(local).chain(devices).collect())
     }
 
     /// Adds a device.
@@ -129,15 +155,20 @@ impl Registry {
                 "`{name}` must be 1 to 64 lower-case letters, digits, hyphens, dots or underscores"
             )));
         }
-        if Profile::built_in(name).is_some() {
+        if name != Self::LOCAL && Profile::built_in(name).is_some() {
             return Err(self.error(format!(
                 "`{name}` is a profile's name; choose another name for the device"
             )));
         }
         let profile = device.profile()?;
-        Address::parse(&device.address, Some(profile.transport))
-            .map(drop)
-            .map_err(|problem| self.error(format!("`{name}`: address: {problem}")))
+        let address = Address::parse(&device.address, Some(profile.transport))
+            .map_err(|problem| self.error(format!("`{name}`: address: {problem}")))?;
+        if name == Self::LOCAL && address.kind != TransportKind::Local {
+            return Err(self.error(format!(
+                "`local` is this machine, and {address} is not: choose another name for the device"
+            )));
+        }
+        Ok(())
     }
 
     /// Reads, changes and writes the file under a lock.
@@ -212,7 +243,8 @@ mod tests {
         };
         check("A", device("x@y"), "`A` must be");
         check("a,b", device("x@y"), "must be");
-        check("local", device("x@y"), "profile's name");
+        check("pixel", device("x@y"), "profile's name");
+        check("local", device("x@y"), "`local` is this machine");
         check("a", device("ssh:"), "address is empty");
         let profile = "no-such".into();
         check(
@@ -223,6 +255,28 @@ mod tests {
             },
             "raspberry-pi-4",
         );
+    }
+
+    #[test]
+    fn this_machine_is_listed_first_with_its_own_profile_or_the_given_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::at(folder.path().join("devices.toml"));
+        registry.add("attic", device("pi@attic"), false).unwrap();
+        let check = |expected: &Registered| {
+            let all = registry.with_local().unwrap();
+            let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["local", "attic"]);
+            assert_eq!(all[0].1, *expected);
+        };
+        check(&Registered::local());
+        let changed = Registered {
+            profile: "openvino-local".into(),
+            ..Registered::local()
+        };
+        registry.add("local", changed.clone(), false).unwrap();
+        check(&changed);
+        registry.remove("local").unwrap();
+        check(&Registered::local());
     }
 
     #[test]

@@ -129,11 +129,8 @@ impl Devices {
     }
 
     fn resolve(&self, name: &str) -> Result<Resolved, LatencyError> {
-        if name == "local" {
-            return Resolved::new(name, Profile::local()?, &Address::local(), "", &[]);
-        }
-        let devices = self.registry.devices()?;
-        if let Some(device) = devices.get(name) {
+        let devices = self.registry.with_local()?;
+        if let Some((_, device)) = devices.iter().find(|(known, _)| known == name) {
             return registered(name, device);
         }
         let unknown = |advice: String| LatencyError::UnknownDevice {
@@ -153,9 +150,7 @@ impl Devices {
                 "an address needs a profile: give it a name with `graphprune device add NAME --profile PROFILE --address {name}`"
             )));
         }
-        let known: Vec<&str> = std::iter::once("local")
-            .chain(devices.keys().map(String::as_str))
-            .collect();
+        let known: Vec<&str> = devices.iter().map(|(name, _)| name.as_str()).collect();
         Err(unknown(format!(
             "{}; add one with `graphprune device add {name} --profile PROFILE --address ADDRESS`, where the profile is a file or one of {}",
             listed(&known),
@@ -177,7 +172,8 @@ impl Devices {
                 .filter(|(_, device)| device.profile == name)
                 .map(|(name, _)| name)
                 .collect();
-            if devices.contains_key(name) || of_profile.is_empty() {
+            let is_name = name == Registry::LOCAL || devices.contains_key(name);
+            if is_name || of_profile.is_empty() {
                 if seen.insert(name.to_owned()) {
                     all.push(self.resolve(name)?);
                 }
@@ -279,6 +275,20 @@ mod tests {
     }
 
     #[test]
+    fn this_machine_has_the_profile_that_it_is_registered_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let devices = devices(folder.path());
+        let changed = Registered {
+            profile: "openvino-local".into(),
+            ..Registered::local()
+        };
+        devices.registry.add("local", changed, false).unwrap();
+        let resolved = devices.resolve("local").unwrap();
+        assert_eq!(resolved.profile.name, "openvino-local");
+        assert_eq!(resolved.launcher.place(), "this machine");
+    }
+
+    #[test]
     fn the_error_of_an_unknown_name_lists_devices_and_remedies() {
         let folder = tempfile::tempdir().unwrap();
         let devices = devices(folder.path());
@@ -310,6 +320,8 @@ mod tests {
             let names: Vec<&str> = all.iter().map(|device| device.name.as_str()).collect();
             assert_eq!(names, expected, "{list}");
         };
+        let mine = Registered::local();
+        devices.registry.add("workstation", mine, false).unwrap();
         check("local", &["local"]);
         check("raspberry-pi-4", &["attic", "cellar"]);
         check(

@@ -28,35 +28,17 @@ pub struct Options {
 pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let start = Instant::now();
     let mut counts = Counts::default();
-    let step = |name: &str, work: &mut dyn FnMut() -> Result<()>| {
-        shell::timed(name, work).map_err(|error| error.context(format!("the step `{name}` failed")))
-    };
-    // The tests talk to servers and devices that they stand up themselves.
-    let everything = setup::Options {
-        boards: true,
-        ..setup::Options::default()
-    };
-    setup::run(checkout, &everything)?;
-    step("firmware", &mut || {
-        firmware::run(checkout, &firmware::Options::default())
+    setup::run(checkout, &setup::Options::default())?;
+    // Downloads and the firmware's compiler leave a core free, which compiles meanwhile.
+    std::thread::scope(|scope| {
+        let boards = scope.spawn(|| prepare_boards(checkout));
+        if options.filter.is_none() {
+            lint(checkout)?;
+        }
+        boards
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
-    if options.filter.is_none() {
-        step("check", &mut || {
-            check::run(checkout, &check::Options::default())
-        })?;
-        step("clippy", &mut || {
-            let mut cargo = checkout.cargo();
-            cargo.args([
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ]);
-            shell::run(&mut cargo)
-        })?;
-    }
     step("build", &mut || {
         // With the tests, so that both are built with the same features; the tests start the
         // agent itself.
@@ -105,6 +87,42 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         shell::seconds(start.elapsed())
     );
     Ok(())
+}
+
+/// Runs a named step.
+fn step(name: &str, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    shell::timed(name, work).map_err(|error| error.context(format!("the step `{name}` failed")))
+}
+
+/// Installs the servers and devices that the tests stand up themselves, and builds the firmware.
+fn prepare_boards(checkout: &Checkout) -> Result<()> {
+    let everything = setup::Options {
+        boards: true,
+        ..setup::Options::default()
+    };
+    setup::run(checkout, &everything)?;
+    step("firmware", &mut || {
+        firmware::run(checkout, &firmware::Options::default())
+    })
+}
+
+/// Runs what reads the sources only.
+fn lint(checkout: &Checkout) -> Result<()> {
+    step("check", &mut || {
+        check::run(checkout, &check::Options::default())
+    })?;
+    step("clippy", &mut || {
+        let mut cargo = checkout.cargo();
+        cargo.args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+        shell::run(&mut cargo)
+    })
 }
 
 /// How many tests ran, over all test programs.

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::Shells;
-use latency::{Profile, Registry};
+use latency::{Profile, Registered, Registry};
 use pipeline::{ChannelOrder, Fit, Interpolation, Preset, StrategyKind, TaskKind};
 
 use crate::output::Output;
@@ -97,13 +97,16 @@ fn named<const N: usize>(names: [&'static str; N]) -> Vec<CompletionCandidate> {
 /// This machine and the registered devices, with their profiles and addresses. A registry that
 /// cannot be read offers none: a shell has no place for the reason.
 fn registered() -> Vec<CompletionCandidate> {
-    let all = Registry::of_user().and_then(|registry| registry.devices());
-    let all = all.unwrap_or_default().into_iter().map(|(name, device)| {
-        let about = format!("{}, {}", device.profile, device.address);
+    let all = Registry::of_user().and_then(|registry| registry.with_local());
+    let all = all.unwrap_or_else(|_| vec![(Registry::LOCAL.to_owned(), Registered::local())]);
+    let candidates = all.into_iter().map(|(name, device)| {
+        let about = match device == Registered::local() {
+            true => "this machine".to_owned(),
+            false => format!("{}, {}", device.profile, device.address),
+        };
         CompletionCandidate::new(name).help(Some(about.into()))
     });
-    let local = CompletionCandidate::new("local").help(Some("this machine".into()));
-    std::iter::once(local).chain(all).collect()
+    candidates.collect()
 }
 
 /// What `--device` takes: a device, or a profile for all devices of it.

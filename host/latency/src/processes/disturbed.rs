@@ -1,12 +1,19 @@
 //! Which processes were disturbed.
 
-use agent_protocol::{Measurement, pace};
+use agent_protocol::{Measurement, Sampling, pace};
 
 /// Processes from which on an interval over them is of use.
 const FEWEST_FAST: usize = 3;
 
+/// The change of pace that one of several processes may have, as a share of what
+/// [`drift_accept_rel`](agent_protocol::Sampling::drift_accept_rel) accepts of a single one.
+/// Others can take its place.
+const OF_ACCEPTED_DRIFT: f64 = 0.4;
+
 /// The usable measurements of one model, one per process.
 pub struct ByDisturbance<'a> {
+    /// The change of the sentinel's time, relative, within a steady process.
+    most_change: f64,
     /// All valid ones.
     pub valid: Vec<&'a Measurement>,
     /// Those during which the device kept its pace.
@@ -30,11 +37,12 @@ enum Kind {
 impl<'a> ByDisturbance<'a> {
     /// Sorts measurements. `references_ns` has the 5th percentile of the reference's time in each
     /// process; without one, no process counts as slow.
-    pub fn of(all: &[&'a Measurement], references_ns: Option<&[f64]>) -> Self {
+    pub fn of(all: &[&'a Measurement], references_ns: Option<&[f64]>, sampling: &Sampling) -> Self {
+        let most_change = OF_ACCEPTED_DRIFT * sampling.drift_accept_rel;
         let of = |all: &[&'a Measurement], keep: &dyn Fn(&Measurement) -> bool| {
             all.iter().copied().filter(|m| keep(m)).collect::<Vec<_>>()
         };
-        let is_steady = |m: &Measurement| m.is_valid() && changed_pace(m).is_none();
+        let is_steady = |m: &Measurement| m.is_valid() && changed_pace(m, most_change).is_none();
         let is_calm = |m: &Measurement| is_steady(m) && !is_contended(m);
         let calm = of(all, &is_calm);
         let fast = references_ns.map_or_else(
@@ -49,6 +57,7 @@ impl<'a> ByDisturbance<'a> {
             },
         );
         Self {
+            most_change,
             valid: of(all, &Measurement::is_valid),
             steady: of(all, &is_steady),
             calm,
@@ -88,8 +97,7 @@ impl<'a> ByDisturbance<'a> {
             true => "left out",
             false => "used all the same",
         };
-        let example = self.valid.iter().find_map(|m| changed_pace(m));
-        if let Some(example) = example {
+        if let Some(example) = self.changed_pace() {
             notes.push(format!(
                 "in {} of {count} processes {example}; {}",
                 self.valid.len() - self.steady.len(),
@@ -120,20 +128,24 @@ impl<'a> ByDisturbance<'a> {
     /// that other work or heat may have slowed one model more than the other.
     pub fn objection(&self, count: usize, fewest: usize) -> Option<String> {
         let unsteady = self.valid.len() - self.steady.len();
-        let example = self.valid.iter().find_map(|m| changed_pace(m))?;
+        let example = self.changed_pace()?;
         (self.steady.len() < fewest).then(|| {
             format!(
                 "in {unsteady} of {count} processes {example}, and {fewest} steady ones are needed: let the device cool, or end other programs"
             )
         })
     }
+
+    /// Describes a change of the device's pace within one of the valid ones.
+    fn changed_pace(&self) -> Option<String> {
+        let mut valid = self.valid.iter();
+        valid.find_map(|m| changed_pace(m, self.most_change))
+    }
 }
 
-fn changed_pace(m: &Measurement) -> Option<String> {
-    pace::throttling(&m.before, &m.after).or_else(|| {
-        m.sentinel
-            .and_then(|sentinel| pace::change(sentinel, pace::CHANGED))
-    })
+fn changed_pace(m: &Measurement, most: f64) -> Option<String> {
+    pace::throttling(&m.before, &m.after)
+        .or_else(|| m.sentinel.and_then(|sentinel| pace::change(sentinel, most)))
 }
 
 fn is_contended(m: &Measurement) -> bool {

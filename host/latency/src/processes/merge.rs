@@ -63,7 +63,8 @@ impl Slot<'_> {
             let (message, field) = ("Results", "measurements");
             return Err(ProtocolError::Missing { message, field }.into());
         };
-        let processes = ByDisturbance::of(&self.all, self.references_ns);
+        let sampling = &self.request.sampling;
+        let processes = ByDisturbance::of(&self.all, self.references_ns, sampling);
         let enough_calm = processes.calm.len() >= fewest;
         let used = processes.least_disturbed(fewest);
         let figures = (processes.valid.len() >= fewest.max(2))
@@ -93,7 +94,6 @@ impl Slot<'_> {
         };
         let decisive = figures.ratio.map_or(figures.time, |ratio| ratio.interval);
         let wide = decisive.half_width_rel();
-        let sampling = &self.request.sampling;
         // The width of a time alone is the device's change of pace, which the interval states. A
         // ratio in which it does not cancel is of no use.
         let accepted = sampling.ci_accept_rel;

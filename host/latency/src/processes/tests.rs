@@ -320,6 +320,15 @@ fn a_device_that_changes_its_pace_all_the_time_gives_no_valid_ratio() {
     }
 }
 
+#[test]
+fn a_device_whose_profile_accepts_changes_of_pace_is_measured_while_it_changes() {
+    let mut request = request();
+    request.sampling.drift_accept_rel = 1.0;
+    let measure = |_: &MeasureRequest| Ok(unsteady(pair(0.5)));
+    let results = measure_over_processes(&request, measure).unwrap();
+    assert!(results[0].is_valid(), "{:?}", results[0].verdict);
+}
+
 /// A pair beside a reference that takes so much of its usual time.
 fn paced(times: f64, ratio: f64) -> Vec<Measurement> {
     vec![

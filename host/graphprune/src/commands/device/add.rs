@@ -15,15 +15,17 @@ use latency::{Address, Profile, Registered, Registry, TransportKind};
     graphprune device add phone --profile pixel --address adb:0A1B2C3D\n  \
     graphprune device add f4 --profile stm32f4-discovery --address probe:0483:374b\n  \
     graphprune device add lab-f4 --profile stm32f4-discovery --address lab@host/probe:0483:374b\n  \
-    graphprune device add rack --profile rock-5b --address tcp:10.0.0.7:7070")]
+    graphprune device add rack --profile rock-5b --address tcp:10.0.0.7:7070\n\n\
+    The name `local` is this machine. It needs no entry; `--profile mine.toml --address local` gives it \
+    other settings, such as more threads.")]
 pub struct Args {
     /// Name: lower-case letters, digits, hyphens
     name: String,
     /// Name of a built-in profile, or the path of a profile
     #[arg(long)]
     profile: String,
-    /// Address: ssh:USER@HOST, adb:SERIAL, tcp:HOST:PORT, probe:VID:PID[:SERIAL] or
-    /// USER@HOST/probe:VID:PID[:SERIAL]. The prefix defaults to the profile's transport
+    /// Address: ssh:USER@HOST, adb:SERIAL, tcp:HOST:PORT, probe:VID:PID[:SERIAL],
+    /// USER@HOST/probe:VID:PID[:SERIAL] or local. The prefix defaults to the profile's transport
     #[arg(long)]
     address: String,
     /// The agent's folder on the device [default: .graphprune in the home folder,

@@ -50,17 +50,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return list_probes(lab, args.json);
     }
     let registry = Registry::of_user()?;
-    let local = ("local".to_owned(), "local".to_owned(), "local".to_owned());
-    let registered = registry.devices()?;
-    let names = registered
+    let mut rows: Vec<Row> = registry
+        .with_local()?
         .into_iter()
-        .map(|(name, device)| (name, device.profile, device.address));
-    let mut rows: Vec<Row> = std::iter::once(local)
-        .chain(names)
-        .map(|(name, profile, address)| Row {
+        .map(|(name, device)| Row {
             name,
-            profile,
-            address,
+            profile: device.profile,
+            address: device.address,
             reachable: None,
             problem: None,
         })
