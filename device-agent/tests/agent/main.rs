@@ -108,7 +108,10 @@ fn figures_over_processes_come_from_different_workers_in_both_orders() {
         (&small.name[..], &reference.name[..]),
         ("small", "reference")
     );
-    assert_eq!((small.processes.len(), reference.processes.len()), (4, 4));
+    // Of four processes, one beside other work may be left out.
+    for m in [small, reference] {
+        assert!((3..=4).contains(&m.processes.len()), "{:?}", m.notes);
+    }
     let samples: usize = small.processes.iter().map(|p| p.samples).sum();
     assert_eq!(samples, small.samples_ns.len());
     let ratios: Vec<f64> = small.processes.iter().filter_map(|p| p.ratio).collect();
@@ -119,7 +122,7 @@ fn figures_over_processes_come_from_different_workers_in_both_orders() {
             (low.min(*r), high.max(*r))
         });
     assert!(
-        ratios.len() == 4 && least <= ratio.value && ratio.value <= most,
+        ratios.len() == small.processes.len() && least <= ratio.value && ratio.value <= most,
         "{ratio:?}"
     );
     assert!(ratio.low <= least.max(ratio.value) && ratio.value <= ratio.high);

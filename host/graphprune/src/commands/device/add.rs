@@ -49,7 +49,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let profile = Profile::find(&args.profile)?;
     // The absolute path is valid in any folder.
     let named = if Profile::built_in(&args.profile).is_some() {
-        args.profile
+        args.profile.clone()
     } else {
         let path = Path::new(&args.profile).canonicalize();
         path.with_context(|| format!("finding {}", args.profile))?
@@ -71,6 +71,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ssh_arguments: args.ssh_arguments,
     };
     registry.add(&args.name, device, args.replace)?;
-    say!("{} is {address}, a {}", args.name, profile.name);
+    if args.name == Registry::LOCAL {
+        say!("local is this machine with the profile {}", args.profile);
+    } else {
+        say!("{} is {address}, a {}", args.name, profile.name);
+    }
     Ok(ExitCode::SUCCESS)
 }
