@@ -8,9 +8,9 @@ use onnx_graph::quantize::{Quantize, quantize};
 use onnx_graph::{NoExternalData, fold_batch_norm, read, write};
 use serde_json::Value;
 
-/// Runs a joint search that is killed and resumed. Residual networks of this size are faster in
+/// Runs a joint search that is killed at each of these moments and resumed. Residual networks of this size are faster in
 /// integers on any processor, and the budget is below what integers alone reach.
-fn check(strategy: &str, killed_at: &str, qat_epochs: &str) {
+fn check(strategy: &str, killed_at: &[&str], qat_epochs: &str) {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("model.onnx"), zoo_bytes("resnet20")).expect("a writable folder");
     let config = TINY.replace("\"ddpg\"", &format!("\"{strategy}\""));
@@ -22,8 +22,11 @@ fn check(strategy: &str, killed_at: &str, qat_epochs: &str) {
         &["--qat-epochs", qat_epochs],
     ]
     .concat();
-    sandbox.kill_at(&args, killed_at);
-    let output = sandbox.run(&["prune", "--resume", "--out", "run"]);
+    let resume = ["prune", "--resume", "--out", "run"];
+    for (i, moment) in killed_at.iter().enumerate() {
+        sandbox.kill_at(if i == 0 { &args } else { &resume }, moment);
+    }
+    let output = sandbox.run(&resume);
     sandbox.check_result(&output, "run");
     let pruned = fs::read(sandbox.path("run/pruned.onnx")).expect("it is written");
     let pruned = read(&pruned, &NoExternalData).expect("it reads");
@@ -78,18 +81,14 @@ fn check(strategy: &str, killed_at: &str, qat_epochs: &str) {
 }
 
 #[test]
-fn a_knapsack_over_widths_and_precision_goes_on_where_it_was_killed() {
-    check("knapsack", "search (knapsack)", "0");
-}
-
-#[test]
-fn a_training_with_rounding_goes_on_where_it_was_killed() {
-    check("knapsack", "quantisation-aware training", "2");
+fn a_knapsack_over_precision_and_a_training_with_rounding_go_on_where_they_were_killed() {
+    let moments = ["search (knapsack)", "quantisation-aware training"];
+    check("knapsack", &moments, "2");
 }
 
 #[test]
 fn reinforcement_learning_decides_widths_and_precision() {
-    check("ddpg", "joint training", "0");
+    check("ddpg", &["joint training"], "0");
 }
 
 #[test]
