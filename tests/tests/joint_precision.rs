@@ -8,8 +8,9 @@ use onnx_graph::quantize::{Quantize, quantize};
 use onnx_graph::{NoExternalData, fold_batch_norm, read, write};
 use serde_json::Value;
 
-/// Runs a joint search that is killed at each of these moments and resumed. Residual networks of this size are faster in
-/// integers on any processor, and the budget is below what integers alone reach.
+/// Runs a joint search that is killed at each of these moments and resumed. Residual networks of
+/// this size are faster in integers on any processor, and the budget is below what integers alone
+/// reach.
 fn check(strategy: &str, killed_at: &[&str], qat_epochs: &str) {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("model.onnx"), zoo_bytes("resnet20")).expect("a writable folder");
