@@ -32,14 +32,13 @@ impl Folder {
         symlink(binary("graphprune"), sandbox.path("bin/graphprune")).unwrap();
         // What the examples print counts, not how precise their figures are: on a busy machine,
         // this machine's own profile takes minutes more.
-        let quick = ["device", "add", "local", "--profile", "quick.toml"];
-        for args in [
-            &[&quick[..], &["--address", "local"]].concat()[..],
-            &["example", "demo", "--quiet"],
+        for line in [
+            "device add local --profile quick.toml --address local",
+            "example demo --quiet",
         ] {
-            let made = sandbox.run(args);
+            let made = sandbox.run(&line.split(' ').collect::<Vec<_>>());
             let error = String::from_utf8_lossy(&made.stderr);
-            assert!(made.status.success(), "{args:?}: {error}");
+            assert!(made.status.success(), "{line}: {error}");
         }
         let path = sandbox.path("demo");
         Self { sandbox, path }

@@ -6,7 +6,8 @@ use crate::{DeviceState, wire};
 
 /// The share of its sampling that an undisturbed process may wait for a core.
 pub const CONTENDED: f64 = 0.05;
-/// The change of the sentinel's time, relative, within an undisturbed process.
+/// The change of the sentinel's time, relative, within an undisturbed process, where a profile does
+/// not say otherwise.
 pub const CHANGED: f64 = 0.1;
 
 /// Flags of a Raspberry Pi's firmware for throttling now: low voltage, frequency capped,

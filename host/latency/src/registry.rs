@@ -131,13 +131,16 @@ impl Registry {
         })
     }
 
-    /// Removes a device and returns it.
+    /// Removes a device and returns it. This machine gets its built-in profile back.
     ///
     /// # Errors
-    /// Fails if no device has that name.
+    /// Fails if no device has that name, or this machine has its built-in profile already.
     pub fn remove(&self, name: &str) -> Result<Registered, LatencyError> {
         self.change(|devices| {
             devices.remove(name).ok_or_else(|| {
+                if name == Self::LOCAL {
+                    return self.error("`local` has its built-in profile already".into());
+                }
                 let known: Vec<&str> = devices.keys().map(String::as_str).collect();
                 self.error(format!("there is no `{name}`; {}", listed(&known)))
             })
@@ -165,7 +168,7 @@ impl Registry {
             .map_err(|problem| self.error(format!("`{name}`: address: {problem}")))?;
         if name == Self::LOCAL && address.kind != TransportKind::Local {
             return Err(self.error(format!(
-                "`local` is this machine, and {address} is not: choose another name for the device"
+                "`local` is this machine, and {address} is not: choose another name for the device, or a profile with `transport = \"local\"`"
             )));
         }
         Ok(())
@@ -277,6 +280,8 @@ mod tests {
         check(&changed);
         registry.remove("local").unwrap();
         check(&Registered::local());
+        let error = registry.remove("local").unwrap_err().to_string();
+        assert!(error.contains("built-in profile already"), "{error}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use agent_protocol::{Measurement, Sampling, pace};
 const FEWEST_FAST: usize = 3;
 
 /// The change of pace that one of several processes may have, as a share of what
-/// [`drift_accept_rel`](agent_protocol::Sampling::drift_accept_rel) accepts of a single one.
-/// Others can take its place.
+/// [`drift_accept_rel`](Sampling::drift_accept_rel) accepts of a single one.
+/// Others can take its place. Of the default, a quarter, it is [`pace::CHANGED`].
 const OF_ACCEPTED_DRIFT: f64 = 0.4;
 
 /// The usable measurements of one model, one per process.
@@ -97,7 +97,7 @@ impl<'a> ByDisturbance<'a> {
             true => "left out",
             false => "used all the same",
         };
-        if let Some(example) = self.changed_pace() {
+        if let Some(example) = self.example_of_change() {
             notes.push(format!(
                 "in {} of {count} processes {example}; {}",
                 self.valid.len() - self.steady.len(),
@@ -128,7 +128,7 @@ impl<'a> ByDisturbance<'a> {
     /// that other work or heat may have slowed one model more than the other.
     pub fn objection(&self, count: usize, fewest: usize) -> Option<String> {
         let unsteady = self.valid.len() - self.steady.len();
-        let example = self.changed_pace()?;
+        let example = self.example_of_change()?;
         (self.steady.len() < fewest).then(|| {
             format!(
                 "in {unsteady} of {count} processes {example}, and {fewest} steady ones are needed: let the device cool, or end other programs"
@@ -137,7 +137,7 @@ impl<'a> ByDisturbance<'a> {
     }
 
     /// Describes a change of the device's pace within one of the valid ones.
-    fn changed_pace(&self) -> Option<String> {
+    fn example_of_change(&self) -> Option<String> {
         let mut valid = self.valid.iter();
         valid.find_map(|m| changed_pace(m, self.most_change))
     }
