@@ -29,7 +29,7 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let start = Instant::now();
     let mut counts = Counts::default();
     setup::run(checkout, &setup::Options::default())?;
-    // Downloads, and the firmware's few crates, keep one core busy at most: the lints use the others.
+    // Downloads and the firmware's few crates keep one core busy at most: the lints use the others.
     std::thread::scope(|scope| {
         let boards = scope.spawn(|| prepare_boards(checkout));
         if options.filter.is_none() {
