@@ -26,7 +26,8 @@ pub struct Patience {
     pub restarts: u32,
     /// The most repetitions of a measurement that was invalid or whose worker crashed, counted
     /// together. Nothing above a device repeats measurements. A crash in a request of several
-    /// models is not repeated: measuring each alone shows which one causes it.
+    /// models is not repeated: measuring each alone shows which one causes it. Over several
+    /// processes, an interval that is too wide is followed by this many times the most processes.
     pub retries: u32,
 }
 
@@ -297,7 +298,8 @@ impl LatencySource for AgentDevice {
         let mut left = self.patience.retries;
         if request.processes.most > 1 {
             // A process without a usable figure is replaced by the next one.
-            return measure_over_processes(request, |one| {
+            let retries = left;
+            return measure_over_processes(request, retries, |one| {
                 self.measure_despite_crashes(one, &mut left)
             });
         }

@@ -5,14 +5,12 @@
 #[non_exhaustive]
 pub enum MeasuringError {
     /// The device gave no valid measurement.
-    #[error("no valid measurement of {model} on '{device}' after {attempts} attempts: {reason}")]
+    #[error("no valid measurement of {model} on '{device}': {reason}")]
     NoMeasurement {
         /// The model's label.
         model: String,
         /// The device's profile.
         device: String,
-        /// How often it was tried.
-        attempts: u32,
         /// The last reason.
         reason: String,
     },

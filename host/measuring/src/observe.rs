@@ -46,8 +46,6 @@ impl Observed {
 pub(crate) struct Comparison<'a> {
     pub device: &'a mut AgentDevice,
     pub profile: &'a Profile,
-    /// How often the device tries a measurement.
-    pub attempts: u32,
     pub original: &'a Model,
     pub pruned: &'a Model,
 }
@@ -118,7 +116,6 @@ impl Comparison<'_> {
         MeasuringError::NoMeasurement {
             model: self.pruned.name().to_owned(),
             device: self.profile.name.clone(),
-            attempts: self.attempts,
             reason,
         }
     }

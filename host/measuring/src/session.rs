@@ -160,7 +160,6 @@ impl Session {
         MeasuringError::NoMeasurement {
             model: model.into(),
             device: self.profile.name.clone(),
-            attempts: self.config.attempts,
             reason,
         }
     }
@@ -304,12 +303,10 @@ impl Session {
         enough: impl Fn(&[Pass]) -> bool,
         mut go_on: impl FnMut(usize) -> bool,
     ) -> Result<Observed, MeasuringError> {
-        let attempts = self.config.attempts;
         self.on_device(|device, profile| {
             let mut comparison = Comparison {
                 device: device.agent(),
                 profile,
-                attempts,
                 original,
                 pruned,
             };

@@ -18,6 +18,8 @@ pub struct Merged {
     pub has_fewest: bool,
     /// Whether no process gave a figure.
     pub is_without_figures: bool,
+    /// Whether the interval alone makes the measurement invalid.
+    pub is_too_wide: bool,
 }
 
 /// Merges the answers of the processes: one slot per model of the request, the reference last.
@@ -90,6 +92,7 @@ impl Slot<'_> {
                 is_enough: false,
                 has_fewest: false,
                 is_without_figures: used.is_empty(),
+                is_too_wide: false,
             });
         };
         let decisive = figures.ratio.map_or(figures.time, |ratio| ratio.interval);
@@ -98,14 +101,16 @@ impl Slot<'_> {
         // ratio in which it does not cancel is of no use.
         let accepted = sampling.ci_accept_rel;
         let disturbed = processes.objection(self.all.len(), fewest);
+        let is_too_wide = disturbed.is_none() && figures.ratio.is_some() && wide > accepted;
         let verdict = if let Some(reason) = disturbed {
             Verdict::Invalid { reason }
-        } else if figures.ratio.is_some() && wide > accepted {
+        } else if is_too_wide {
             Verdict::Invalid {
                 reason: format!(
-                    "over {} processes the 95 % interval of its ratio to the reference is ±{:.1} %, more than the ±{:.1} % that \
+                    "over {} of {} processes the 95 % interval of its ratio to the reference is ±{:.1} %, more than the ±{:.1} % that \
                      count as usable: measure with more effort or reduce the load of the device",
                     used.len(),
+                    self.all.len(),
                     wide * 100.0,
                     accepted * 100.0
                 ),
@@ -119,6 +124,7 @@ impl Slot<'_> {
             is_enough,
             has_fewest: enough_calm,
             is_without_figures: false,
+            is_too_wide,
         })
     }
 

@@ -23,9 +23,11 @@ use merge::merged;
 const PILOT: f64 = 2.0;
 
 /// Measures in one process after another by `measure`, until every interval is narrow enough or
-/// the most processes are done, and merges the results.
+/// the most processes are done, and merges the results. While an interval is too wide to count,
+/// `retries` times as many more may follow.
 pub(crate) fn measure_over_processes(
     request: &MeasureRequest,
+    retries: u32,
     mut measure: impl FnMut(&MeasureRequest) -> Result<Vec<Measurement>, LatencyError>,
 ) -> Result<Vec<Measurement>, LatencyError> {
     let Processes { fewest, most } = request.processes;
@@ -74,7 +76,11 @@ pub(crate) fn measure_over_processes(
         let is_hopeless = results.iter().any(|result| result.is_without_figures);
         // A device that is busy all the time would not be quieter later.
         let is_busy = are_valid && !have_fewest && done >= 2 * fewest;
-        if is_enough || is_busy || is_hopeless || done >= most.max(fewest) {
+        // Rare processes far from the others make an interval over few of them useless. Over all
+        // of several attempts it is narrower, and no attempt is chosen for its luck.
+        let is_too_wide = results.iter().any(|result| result.is_too_wide);
+        let attempts = if is_too_wide { 1 + retries as usize } else { 1 };
+        if is_enough || is_busy || is_hopeless || done >= attempts * most.max(fewest) {
             return Ok(results
                 .into_iter()
                 .map(|result| result.measurement)

@@ -111,11 +111,19 @@ fn invalid(mut answer: Vec<Measurement>) -> Vec<Measurement> {
     answer
 }
 
-/// Measures by `process`, which gets the number of the process, and returns the results with the
-/// requests.
+/// Measures once by `process`, which gets the number of the process, and returns the results with
+/// the requests.
 fn run(process: impl Fn(usize) -> Vec<Measurement>) -> (Vec<Measurement>, Vec<MeasureRequest>) {
+    run_with(0, process)
+}
+
+/// As [`run`], with retries of an interval that is too wide.
+fn run_with(
+    retries: u32,
+    process: impl Fn(usize) -> Vec<Measurement>,
+) -> (Vec<Measurement>, Vec<MeasureRequest>) {
     let mut requests = Vec::new();
-    let results = measure_over_processes(&request(), |one| {
+    let results = measure_over_processes(&request(), retries, |one| {
         requests.push(one.clone());
         Ok(process(requests.len() - 1))
     });
@@ -180,9 +188,29 @@ fn processes_that_differ_are_followed_by_more() {
         panic!("an interval of ±10 % counts")
     };
     assert!(
-        reason.contains("over 32 processes") && reason.contains("effort"),
+        reason.contains("over 32 of 32 processes") && reason.contains("effort"),
         "{reason}"
     );
+}
+
+#[test]
+fn an_interval_that_is_too_wide_is_followed_by_more_processes_until_it_counts() {
+    // One of eleven processes is far from the others, but few are in the mean at first.
+    let (results, requests) = run_with(2, |i| pair(if i % 11 == 3 { 0.9 } else { 0.5 }));
+    assert!(
+        (33..96).contains(&requests.len()),
+        "{} processes",
+        requests.len()
+    );
+    assert!(results[0].is_valid());
+    let half = results[0].ratio.unwrap().interval.half_width_rel();
+    assert!((0.01..=0.06).contains(&half), "{half}");
+    // More processes are of no use where the device itself changes, or nothing is wide.
+    assert_eq!(run_with(2, |_| unsteady(pair(0.5))).1.len(), 32);
+    assert_eq!(run_with(2, |_| invalid(pair(0.5))).1.len(), 8);
+    // Without an end, the patience has one.
+    let (results, requests) = run_with(2, |i| pair(if i % 2 == 0 { 0.1 } else { 0.9 }));
+    assert_eq!((requests.len(), results[0].is_valid()), (96, false));
 }
 
 #[test]
@@ -237,7 +265,7 @@ fn the_interval_holds_the_mean_of_all_processes_as_often_as_it_says() {
         let mut random = ChaCha8Rng::seed_from_u64(7);
         let held = (0..2000)
             .filter(|_| {
-                let results = measure_over_processes(&request(), |_| {
+                let results = measure_over_processes(&request(), 0, |_| {
                     Ok(pair(0.5 * spread(&mut random).exp()))
                 });
                 let ratio = results.unwrap()[0].ratio.unwrap().interval;
@@ -264,7 +292,7 @@ fn a_time_without_a_reference_is_valid_however_much_the_pace_changes() {
         ..request()
     };
     let mut number = 0;
-    let results = measure_over_processes(&alone, |_| {
+    let results = measure_over_processes(&alone, 0, |_| {
         number += 1;
         let ns = if number % 2 == 0 { 1000.0 } else { 2000.0 };
         Ok(vec![measurement("m", ns, None)])
@@ -280,7 +308,7 @@ fn a_time_without_a_reference_is_valid_however_much_the_pace_changes() {
 
 #[test]
 fn an_answer_without_all_models_is_refused() {
-    let short = measure_over_processes(&request(), |_| Ok(pair(0.5)[..1].to_vec()));
+    let short = measure_over_processes(&request(), 0, |_| Ok(pair(0.5)[..1].to_vec()));
     assert!(short.is_err());
 }
 
@@ -325,7 +353,7 @@ fn a_device_whose_profile_accepts_changes_of_pace_is_measured_while_it_changes()
     let mut request = request();
     request.sampling.drift_accept_rel = 1.0;
     let measure = |_: &MeasureRequest| Ok(unsteady(pair(0.5)));
-    let results = measure_over_processes(&request, measure).unwrap();
+    let results = measure_over_processes(&request, 0, measure).unwrap();
     assert!(results[0].is_valid(), "{:?}", results[0].verdict);
 }
 

@@ -29,7 +29,8 @@ pub struct SearchConfig {
     pub calibration: u64,
     /// How cost enters the reward.
     pub reward: RewardConfig,
-    /// How often a device tries to measure a candidate until the measurement is valid.
+    /// How often a device tries to measure a network until the measurement is valid. A figure over
+    /// several processes takes up to this many times as many while its interval is too wide.
     pub measure_attempts: u32,
 }
 
