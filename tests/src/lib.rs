@@ -16,6 +16,7 @@ mod peer;
 mod prune;
 mod sandbox;
 mod task_run;
+mod text_models;
 
 pub use compare::{Difference, difference, randomise_norms};
 pub use fixtures::{
@@ -36,3 +37,4 @@ pub use peer::Peer;
 pub use prune::{Compared, array, execute, prune_and_compare, random_plan, tensor};
 pub use sandbox::{Sandbox, TINY, descendants, quick_profile};
 pub use task_run::TaskRun;
+pub use text_models::{compared_label_model, text_models};

@@ -13,20 +13,20 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 /// A network in the making.
-struct Network {
+pub(crate) struct Network {
     graph: Graph,
     rng: ChaCha8Rng,
 }
 
 impl Network {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self {
             graph: Graph::new(name, 17),
             rng: ChaCha8Rng::seed_from_u64(1),
         }
     }
 
-    fn input(&mut self, name: &str, dims: &[usize]) -> ValueId {
+    pub(crate) fn input(&mut self, name: &str, dims: &[usize]) -> ValueId {
         let open = std::iter::once(Dim::Symbol("N".into()));
         let shape = open.chain(dims.iter().map(|&dim| Dim::Known(dim)));
         self.graph.add_input(name, DType::F32, shape.collect())
@@ -46,7 +46,7 @@ impl Network {
     }
 
     /// A convolution over any number of axes, padded by half its kernel.
-    fn conv(
+    pub(crate) fn conv(
         &mut self,
         name: &str,
         x: ValueId,
@@ -69,11 +69,11 @@ impl Network {
         self.push(name, op.into(), &[x, weight])
     }
 
-    fn relu(&mut self, name: &str, x: ValueId) -> ValueId {
+    pub(crate) fn relu(&mut self, name: &str, x: ValueId) -> ValueId {
         self.push(&format!("{name}.relu"), Relu.into(), &[x])
     }
 
-    fn dense(&mut self, name: &str, x: ValueId, (from, to): (usize, usize)) -> ValueId {
+    pub(crate) fn dense(&mut self, name: &str, x: ValueId, (from, to): (usize, usize)) -> ValueId {
         let weight = self.weight(&format!("{name}.weight"), &[to, from]);
         let op = Gemm {
             alpha: 1.0,
@@ -84,7 +84,7 @@ impl Network {
         self.push(name, op.into(), &[x, weight])
     }
 
-    fn pooled(&mut self, x: ValueId) -> ValueId {
+    pub(crate) fn pooled(&mut self, x: ValueId) -> ValueId {
         let x = self.push("pool", GlobalAveragePool.into(), &[x]);
         self.push("flat", Flatten { axis: 1 }.into(), &[x])
     }
@@ -137,7 +137,7 @@ impl Network {
         self.push(name, Transpose { perm }.into(), &[x])
     }
 
-    fn finish(mut self, outputs: &[ValueId]) -> Vec<u8> {
+    pub(crate) fn finish(mut self, outputs: &[ValueId]) -> Vec<u8> {
         for &output in outputs {
             self.graph.add_output(output);
         }

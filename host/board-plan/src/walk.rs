@@ -46,6 +46,13 @@ pub fn lower(graph: &Graph) -> Result<Lowered, LowerError> {
         })?;
         walk.states.insert(node.output(), state);
     }
+    if let Some((name, kind)) = graph.other_outputs().into_iter().next() {
+        return Err(LowerError::End {
+            end: "output",
+            value: name,
+            reason: format!("it is {kind}, and a board computes numbers"),
+        });
+    }
     walk.finish()
 }
 

@@ -82,12 +82,12 @@ fn followed(mut cx: Context<'_>) -> Context<'_> {
     }
     let inside = cx.pins.len();
     for &output in graph.outputs() {
+        let reason = match graph.is_inner_output(output) {
+            true => "texts, sequences or maps are computed of it",
+            false => "channels of a graph output",
+        };
         if let Some(map) = cx.maps[output.index()].clone() {
-            cx.pin(
-                &map.atoms,
-                &graph.value(output).name,
-                "channels of a graph output",
-            );
+            cx.pin(&map.atoms, &graph.value(output).name, reason);
         }
         for count in cx.counts.get(&output).cloned().unwrap_or_default() {
             cx.pin(

@@ -44,7 +44,7 @@ pub(crate) fn captured(node: &NodeProto) -> Vec<String> {
 /// Counts the names that nodes read, with what their subgraphs capture down to a nesting of
 /// `depth`. Subgraphs that cannot be decoded are skipped: they are reported where their node is
 /// read.
-pub(crate) fn reads(nodes: &[NodeProto], depth: usize) -> Reads {
+pub(crate) fn reads<'a>(nodes: impl IntoIterator<Item = &'a NodeProto>, depth: usize) -> Reads {
     let mut reads = Reads::new();
     for node in nodes {
         for name in &node.input {

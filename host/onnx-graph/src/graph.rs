@@ -9,6 +9,7 @@ use crate::names::Names;
 use crate::ops::{Facts, Op};
 use crate::origin::Origin;
 use crate::ports::Ports;
+use crate::tail::Tail;
 use crate::value::{Dim, NodeId, Shape, Value, ValueId, ValueTable};
 use crate::{DType, GraphError, Tensor};
 
@@ -91,6 +92,8 @@ pub struct Graph {
     pub(crate) about: About,
     /// Inputs and outputs as the file declares them.
     pub(crate) ports: Ports,
+    /// What is computed of the outputs besides numbers.
+    pub(crate) tail: Tail,
     pub(crate) value_names: Names,
     pub(crate) node_names: Names,
 }
@@ -109,7 +112,7 @@ impl Graph {
     }
 
     /// Creates an empty graph that can take nodes of this one: it has the same name, operator
-    /// sets, functions, metadata and declarations of inputs and outputs.
+    /// sets, functions, metadata, declarations of inputs and outputs, and nodes that compute texts.
     #[must_use]
     pub fn emptied(&self) -> Self {
         Self {
@@ -118,6 +121,7 @@ impl Graph {
             functions: self.functions.clone(),
             about: self.about.clone(),
             ports: self.ports.clone(),
+            tail: self.tail.clone(),
             ..Self::new(self.name.clone(), self.opset)
         }
     }

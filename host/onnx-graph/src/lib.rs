@@ -76,6 +76,7 @@ mod reshaping;
 mod same;
 mod simplify;
 mod sizes;
+mod tail;
 mod tensor;
 mod types;
 mod value;

@@ -55,6 +55,8 @@ use crate::{Graph, GraphError};
 /// - An attention in one operator is read as the products and the softmax that it is made of.
 /// - Calls of the model's own functions are inlined at the operator sets that the functions
 ///   import. A function with a subgraph in its body stays, and so do its calls.
+/// - Nodes that compute texts, sequences and maps as outputs are carried as they are
+///   ([`Graph::other_outputs`]). What they read of the network becomes an output of the graph.
 /// - A node without a typed form becomes [`crate::ops::Opaque`].
 ///
 /// Memory is in proportion to the given bytes.

@@ -56,6 +56,15 @@ impl Graph {
             }
             names
         };
+        let ending = |graph: &Self| -> Vec<(String, Vec<AttributeProto>)> {
+            let nodes = graph.tail.nodes.iter();
+            nodes
+                .map(|node| (node.op_type.clone(), node.attribute.clone()))
+                .collect()
+        };
+        if ending(self) != ending(other) || self.other_outputs() != other.other_outputs() {
+            return Err("other texts, sequences or maps behind the outputs".into());
+        }
         for (a, b) in self.nodes.iter().zip(&other.nodes) {
             let fail = |what: &str| Err(format!("node '{}' against '{}': {what}", a.name, b.name));
             if a.name != b.name {

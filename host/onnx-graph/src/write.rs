@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::graph::Graph;
 use crate::ops::Op;
 use crate::ports::Port;
-use crate::proto::{GraphProto, ModelProto, OperatorSetId, ValueInfoProto};
+use crate::proto::{GraphProto, ModelProto, NodeProto, OperatorSetId, ValueInfoProto};
 use crate::types::value_info;
 use crate::value::ValueId;
 use crate::{GraphError, Tensor};
@@ -82,20 +82,30 @@ pub fn write_with_ranges(graph: &Graph) -> Result<Written, GraphError> {
         .chain(extra)
         .map(|(name, t)| Initializer::new(&name, t))
         .collect();
-    let ports = |kind: Port, ids: &[ValueId]| -> Result<Vec<ValueInfoProto>, GraphError> {
-        let port = |&id| {
-            let port = graph.port(kind, id);
-            port.ok_or_else(|| untyped(graph, kind.name(), id))
-        };
-        ids.iter().map(port).collect()
+    let port = |kind: Port, id: ValueId| -> Result<ValueInfoProto, GraphError> {
+        let port = graph.port(kind, id);
+        port.ok_or_else(|| untyped(graph, kind.name(), id))
     };
+    let inputs = graph.inputs.iter().map(|&id| port(Port::Input, id));
+    let outputs = graph.written_outputs().into_iter();
+    let outputs = outputs.map(|output| match output {
+        Ok(id) => port(Port::Output, id),
+        Err(declared) => Ok(declared.clone()),
+    });
+    let mut nodes = writer.nodes;
+    let mut constants = Vec::new();
+    if let Some(mut tail) = graph.written_tail(opset, &names_of(graph, &nodes, &writer.extra))? {
+        nodes.append(&mut tail.nodes);
+        constants = tail.constants;
+    }
     let about = &graph.about;
     let proto = GraphProto {
         name: graph.name.clone(),
-        node: writer.nodes,
+        node: nodes,
+        initializer: constants,
         doc_string: about.graph_doc_string.clone(),
-        input: ports(Port::Input, &graph.inputs)?,
-        output: ports(Port::Output, &graph.outputs)?,
+        input: inputs.collect::<Result<_, _>>()?,
+        output: outputs.collect::<Result<_, _>>()?,
         value_info: value_infos,
         metadata_props: about.graph_metadata.clone(),
         ..GraphProto::default()
@@ -130,6 +140,19 @@ pub fn write_with_ranges(graph: &Graph) -> Result<Written, GraphError> {
         bytes,
         ranges: ids.into_iter().zip(ranges).collect(),
     })
+}
+
+/// The names of a file: those of the graph and of what is written besides.
+fn names_of<'a>(
+    graph: &'a Graph,
+    nodes: &'a [NodeProto],
+    extra: &'a [(String, Tensor)],
+) -> HashSet<&'a str> {
+    let values = graph.values.iter().map(|value| &value.name);
+    let extra = extra.iter().map(|(name, _)| name);
+    let made = nodes.iter().flat_map(|node| &node.output);
+    let names = values.chain(extra).chain(made);
+    names.map(String::as_str).collect()
 }
 
 /// The graph's operator set, or the first with the forms of all nodes.

@@ -83,6 +83,10 @@ pub struct Inspection {
     pub inputs: Vec<(String, Vec<String>)>,
     /// Outputs likewise.
     pub outputs: Vec<(String, Vec<String>)>,
+    /// Outputs that are no tensors of numbers, with their types in words. What computes them stays
+    /// as it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_outputs: Vec<(String, String)>,
     /// Multiply-accumulates per image, at least: [`Inspection::missing`] lists the layers that
     /// are not counted. `None` where an input leaves sizes open.
     pub macs: Option<u64>,
@@ -161,6 +165,10 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Result<Inspection, Channel
             })
             .collect()
     };
+    let outputs = graph.outputs().iter().copied();
+    let outputs: Vec<onnx_graph::ValueId> =
+        outputs.filter(|&id| !graph.is_inner_output(id)).collect();
+    let others = graph.other_outputs();
     let groups = analysis.groups().iter().enumerate();
     let groups = groups.map(|(i, g)| GroupInfo {
         removable: analysis.removal(GroupId(i)).is_some(),
@@ -193,7 +201,11 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Result<Inspection, Channel
         provenance: provenance(graph),
         nodes: graph.nodes().len(),
         inputs: ports(graph.inputs()),
-        outputs: ports(graph.outputs()),
+        outputs: ports(&outputs),
+        other_outputs: others
+            .into_iter()
+            .map(|(name, kind)| (name, kind.to_owned()))
+            .collect(),
         macs: sized.then_some(cost.macs),
         parameters: cost.parameters,
         activation_bytes: sized.then_some(cost.activation_bytes),

@@ -156,6 +156,9 @@ fn print(inspection: &Inspection, args: &Args) {
             say!("{kind} {name} [{}]", shape.join(", "));
         }
     }
+    for (name, kind) in &inspection.other_outputs {
+        say!("output {name} ({kind})");
+    }
     say_part!("{}", figures(inspection));
     for (key, value) in &inspection.provenance {
         say!("{:<16} {value}", key.replace('_', " "));
@@ -244,6 +247,7 @@ mod tests {
             nodes: 9,
             inputs: Vec::new(),
             outputs: Vec::new(),
+            other_outputs: Vec::new(),
             macs,
             parameters: 2500,
             activation_bytes: macs,

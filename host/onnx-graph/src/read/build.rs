@@ -18,6 +18,7 @@ use crate::ports::Ports;
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto, plain};
 use crate::renaming::Renaming;
 use crate::simplify::simplify;
+use crate::tail::split;
 use crate::types::tensor_type;
 use crate::value::{Shape, ValueId};
 use crate::{Attribute, DType, GraphError, Tensor};
@@ -39,7 +40,9 @@ pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Gr
         .ok_or_else(|| malformed("model", "no version of the operator set is stated"))?;
     let mut inlined = functions.inline(&mut proto, &mut imports)?;
     plain_operators(&mut proto, &mut inlined.opsets);
+    let tail = split(&mut proto, &mut inlined.opsets, imports.opset);
     let mut graph = Graph::new(proto.name.clone(), imports.opset);
+    graph.tail = tail;
     graph.ir_version = model.ir_version;
     graph.imports = imports.others;
     graph.functions = inlined.carried;

@@ -80,9 +80,9 @@ pub(crate) fn run(
         match finetune::run(work, source, Purpose::Result, network) {
             // The user's command failed for this network: the others are of use without it.
             Err(error @ PipelineError::Command { .. }) => {
+                work.records.finish(&failed, &error.to_string())?;
                 work.reporter
                     .warn(&format!("{error}; {label} is passed over"));
-                work.records.finish(&failed, &error.to_string())?;
             }
             other => tuned.push(other?),
         }

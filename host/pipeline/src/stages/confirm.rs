@@ -74,9 +74,10 @@ pub(crate) fn confirm(
         Ok(measured) => measured.ratio,
         Err(error @ MeasuringError::NoMeasurement { .. }) => {
             let reason = error.to_string();
+            // What is said holds for a run that is killed right after it, too.
+            work.records.finish(&unmeasured, &reason)?;
             work.reporter
                 .warn(&format!("{reason}; the candidate is passed over"));
-            work.records.finish(&unmeasured, &reason)?;
             return Ok(Confirmation::NotMeasured(reason));
         }
         Err(error) => return Err(error.into()),
@@ -95,11 +96,11 @@ pub(crate) fn confirm(
             "too close to the budget or over it when measured longer",
         ),
     };
+    work.records.finish(&key, &met)?;
     work.reporter.note(&format!(
         "{label}: {:.3}x ({:.3} to {:.3}), {verdict}",
         ratio.value, ratio.low, ratio.high
     ));
-    work.records.finish(&key, &met)?;
     Ok(confirmation)
 }
 

@@ -221,6 +221,7 @@ pub(crate) fn run(
     };
     let untrained = prepared.partial.as_ref().filter(|of| !of.is_trained());
     let is_untrained = untrained.is_some() && work.config.task.train_with.is_none();
+    work.records.finish(&key, &tuned)?;
     work.reporter.note(&format!(
         "{label}: {} {}",
         prepared.metric(work.config).on_search_split(accuracy),
@@ -230,7 +231,6 @@ pub(crate) fn run(
             Purpose::Halving => "after the short fine-tuning",
         }
     ));
-    work.records.finish(&key, &tuned)?;
     // Read back, so that this call and a resumed one continue with the same network.
     let graph = crate::model::read_model_file(&work.folder.path(&tuned.file))?;
     Ok((tuned, graph))

@@ -21,7 +21,7 @@ const HEAD: &str = "\
 # Operators
 
 This page is generated from the tables of operators, channel rules and execution, and from ONNX's own list:
-`UPDATE_DOCS=1 cargo test -p graphprune-tests --test operators_page` writes it.
+`UPDATE_DOCS=1 cargo test -p graphprune-tests --test it operators_page` writes it.
 
 - *Opsets* are the operator sets that introduced or changed an operator, up to opset 25.
 - *Form*: a *typed* operator is resolved on reading and may be written in another form; a node of another operator is
@@ -165,7 +165,7 @@ fn the_operator_reference_is_up_to_date() {
     let held = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         held == page,
-        "{} is out of date; UPDATE_DOCS=1 cargo test -p graphprune-tests --test operators_page writes it",
+        "{} is out of date; UPDATE_DOCS=1 cargo test -p graphprune-tests --test it operators_page writes it",
         path.display()
     );
 }

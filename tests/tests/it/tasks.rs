@@ -7,7 +7,7 @@ use std::process::Command;
 
 use graphprune_tests::{
     Sandbox, TaskRun, audio_model, detector_model, noise, recogniser_model, segmentation_model,
-    time_first_model, two_input_model, volume_model, write_npy, write_npz, zoo_bytes,
+    text_models, time_first_model, two_input_model, volume_model, write_npy, write_npz, zoo_bytes,
 };
 use serde_json::Value;
 
@@ -77,6 +77,21 @@ fn a_network_with_the_time_first_follows_its_original() {
     assert_eq!(report["rows"][0]["test_images"], 8);
     assert_eq!(TaskRun::tested(&report, "original"), 1.0);
     assert!(TaskRun::tested(&report, "pruned") > 0.0);
+}
+
+#[test]
+fn a_classifier_that_ends_in_a_map_follows_its_probabilities_and_keeps_the_map() {
+    let mut models = text_models().into_iter();
+    let (_, model) = models.find(|(name, _)| *name == "a map").unwrap();
+    let run = TaskRun::with_samples(&model, &[3, 8, 8]);
+    let output = run.prune("npy:data", &[]);
+    let report = run.check(&output, "follow", "fidelity");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("'shares' (classes)"), "{stderr}");
+    assert!(TaskRun::tested(&report, "pruned") > 0.0);
+    let inspected = run.sandbox.run(&["inspect", "run/pruned.onnx"]);
+    let text = String::from_utf8_lossy(&inspected.stdout);
+    assert!(text.contains("output scores (a sequence)"), "{text}");
 }
 
 #[test]

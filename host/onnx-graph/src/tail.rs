@@ -1,0 +1,421 @@
+//! What a model computes of its numbers that are no tensors of numbers: texts, sequences and maps.
+//!
+//! Exporters of classifiers end a model with the names of its classes: text from a table, or a map
+//! from names to scores ([ZipMap](https://onnx.ai/onnx/operators/onnx_aionnxml_ZipMap.html)). These
+//! nodes are carried from reading to writing as they are. What they read of the network is an output
+//! of the graph, so that every edit keeps it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::GraphError;
+use crate::captures::{DEPTH, reads};
+use crate::graph::Graph;
+use crate::names::Names;
+use crate::ops::unchanged;
+use crate::proto::{GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, plain};
+use crate::types::tensor_type;
+use crate::value::ValueId;
+
+/// ONNX's number of the element type of texts.
+pub(crate) const TEXT: i32 = 8;
+
+/// The nodes that compute texts, sequences and maps, in topological order, and what belongs to
+/// them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tail {
+    pub nodes: Vec<NodeProto>,
+    /// The constants that the nodes read.
+    pub constants: Vec<TensorProto>,
+    /// All outputs of the file, in their order.
+    pub outputs: Vec<ValueInfoProto>,
+    /// Values of the network that the nodes read.
+    pub reads: BTreeSet<String>,
+}
+
+/// What is written for a [`Tail`].
+pub(crate) struct Written {
+    pub nodes: Vec<NodeProto>,
+    pub constants: Vec<TensorProto>,
+}
+
+impl Tail {
+    /// Whether one of the nodes computes the value.
+    fn makes(&self, name: &str) -> bool {
+        let mut outputs = self.nodes.iter().flat_map(|node| &node.output);
+        outputs.any(|output| output == name)
+    }
+
+    /// The nodes for a file in which names are taken.
+    fn written(&self, taken: &HashSet<&str>) -> Written {
+        let mut names = Names::default();
+        let read = self.reads.iter().map(String::as_str);
+        let outputs: HashSet<&str> = self.outputs.iter().map(|of| of.name.as_str()).collect();
+        for name in taken.iter().chain(&outputs).copied().chain(read) {
+            names.take(name, 0);
+        }
+        let made = self.nodes.iter().flat_map(|node| &node.output);
+        let constants = self.constants.iter().map(|constant| &constant.name);
+        let own = constants.chain(made).filter(|name| !name.is_empty());
+        let mut renamed: HashMap<&str, String> = HashMap::new();
+        for name in own.filter(|name| !outputs.contains(name.as_str())) {
+            let unique = names.unused(name);
+            names.take(&unique, 0);
+            renamed.insert(name, unique);
+        }
+        let new = |name: &mut String| {
+            if let Some(unique) = renamed.get(name.as_str()) {
+                name.clone_from(unique);
+            }
+        };
+        let mut written = Written {
+            nodes: self.nodes.clone(),
+            constants: self.constants.clone(),
+        };
+        for node in &mut written.nodes {
+            node.input.iter_mut().chain(&mut node.output).for_each(new);
+        }
+        for constant in &mut written.constants {
+            new(&mut constant.name);
+        }
+        written
+    }
+}
+
+impl Graph {
+    /// Outputs of the file that are no tensors of numbers, with their types in words.
+    #[must_use]
+    pub fn other_outputs(&self) -> Vec<(String, &'static str)> {
+        let outputs = self.tail.outputs.iter();
+        let made = outputs.filter(|output| self.tail.makes(&output.name));
+        made.map(|output| (output.name.clone(), type_in_words(output.r#type.as_ref())))
+            .collect()
+    }
+
+    /// Whether an output of the graph is none of the file: only texts, sequences or maps are
+    /// computed of it.
+    #[must_use]
+    pub fn is_inner_output(&self, id: ValueId) -> bool {
+        let name = &self.value(id).name;
+        self.tail.reads.contains(name) && !self.tail.outputs.iter().any(|of| of.name == *name)
+    }
+
+    /// The network without the outputs that are no tensors of numbers. What they are computed of is
+    /// an output of its file.
+    #[must_use]
+    pub fn with_numbers_only(mut self) -> Self {
+        self.tail = Tail::default();
+        self
+    }
+
+    /// Whether the outputs that are no tensors of numbers are written. They are left out where the
+    /// graph was given outputs without those that they are computed of.
+    fn has_tail(&self) -> bool {
+        let ends = || self.outputs.iter().chain(&self.inputs);
+        let is_there = |name: &String| ends().any(|&id| self.value(id).name == *name);
+        !self.tail.nodes.is_empty() && self.tail.reads.iter().all(is_there)
+    }
+
+    /// The nodes of the outputs that are no tensors of numbers, for a file of operator set `opset`
+    /// in which names are taken.
+    ///
+    /// # Errors
+    /// [`GraphError::Unsupported`] if a node has another meaning in the operator set.
+    pub(crate) fn written_tail(
+        &self,
+        opset: i64,
+        taken: &HashSet<&str>,
+    ) -> Result<Option<Written>, GraphError> {
+        if !self.has_tail() {
+            return Ok(None);
+        }
+        for node in &self.tail.nodes {
+            let is_own = plain(&node.domain).is_empty();
+            if is_own && opset != self.opset && !unchanged(&node.op_type, self.opset, opset) {
+                return Err(GraphError::Unsupported {
+                    place: format!("node '{}'", node.label()),
+                    reason: format!(
+                        "the model is of operator set {}, is written at {opset}, and {} is not known to mean the same there; \
+                         export the model at operator set {opset} or later",
+                        self.opset, node.op_type
+                    ),
+                });
+            }
+        }
+        Ok(Some(self.tail.written(taken)))
+    }
+
+    /// The outputs of the file that is written: those of the graph in their order, or the
+    /// declaration of one that is no tensor of numbers.
+    pub(crate) fn written_outputs(&self) -> Vec<Result<ValueId, &ValueInfoProto>> {
+        if !self.has_tail() {
+            return self.outputs.iter().map(|&id| Ok(id)).collect();
+        }
+        let own = |name: &str| {
+            let mut ids = self.outputs.iter();
+            ids.find(|&&id| self.value(id).name == name).copied()
+        };
+        let declared = self.tail.outputs.iter();
+        let declared = declared.filter_map(|output| {
+            if self.tail.makes(&output.name) {
+                return Some(Err(output));
+            }
+            own(&output.name).map(Ok)
+        });
+        let is_new = |id: &&ValueId| {
+            let name = &self.value(**id).name;
+            !self.tail.reads.contains(name) && !self.tail.outputs.iter().any(|of| of.name == *name)
+        };
+        let new = self.outputs.iter().filter(is_new).map(|&id| Ok(id));
+        declared.chain(new).collect()
+    }
+}
+
+/// Whether a declared value is a tensor of numbers.
+pub(crate) fn is_numbers(port: &ValueInfoProto) -> bool {
+    tensor_type(port.r#type.as_ref(), &port.name).is_some_and(|stated| stated.dtype.is_some())
+}
+
+fn type_in_words(stated: Option<&TypeProto>) -> &'static str {
+    let Some(stated) = stated else {
+        return "of unknown type";
+    };
+    match &stated.tensor_type {
+        Some(tensor) if tensor.elem_type == TEXT => "text",
+        Some(_) => "computed beside texts",
+        None if stated.sequence_type.is_some() => "a sequence",
+        None if stated.map_type.is_some() => "a map",
+        None if stated.optional_type.is_some() => "an optional value",
+        None => "of unknown type",
+    }
+}
+
+/// Splits the nodes off that compute texts, sequences and maps; `opsets` has the operator set of
+/// each node. Graphs whose other nodes read what these compute stay as they are.
+pub(crate) fn split(graph: &mut GraphProto, opsets: &mut Vec<i64>, opset: i64) -> Tail {
+    let Some(found) = Search::new(graph).found(opsets, opset) else {
+        return Tail::default();
+    };
+    let Found {
+        nodes,
+        copied,
+        constants,
+        reads,
+    } = found;
+    let is_copied = |at: usize| nodes.contains(&at) || copied.contains(&at);
+    let all = graph.node.iter().enumerate();
+    let tail_nodes: Vec<NodeProto> = all
+        .filter(|(at, _)| is_copied(*at))
+        .map(|(_, node)| node.clone())
+        .collect();
+    let (mut at, mut slot) = (0.., 0..);
+    let stays = |at: Option<usize>| at.is_none_or(|at| !nodes.contains(&at));
+    graph.node.retain(|_| stays(at.next()));
+    opsets.retain(|_| stays(slot.next()));
+    let owned = |tensor: &TensorProto| constants.contains(&tensor.name);
+    let tail_constants = graph.initializer.iter().filter(|of| owned(of)).cloned();
+    let tail_constants: Vec<TensorProto> = tail_constants.collect();
+    graph
+        .initializer
+        .retain(|of| !owned(of) || of.data_type != TEXT);
+    let tail = Tail {
+        nodes: tail_nodes,
+        constants: tail_constants,
+        outputs: std::mem::take(&mut graph.output),
+        reads,
+    };
+    let outputs = tail.outputs.iter().filter(|of| !tail.makes(&of.name));
+    graph.output = outputs.cloned().collect();
+    for name in &tail.reads {
+        let is_port = |of: &ValueInfoProto| of.name == *name;
+        if graph.input.iter().chain(&graph.output).any(is_port) {
+            continue;
+        }
+        let stated = graph.value_info.iter().find(|of| of.name == *name);
+        let unstated = || ValueInfoProto {
+            name: name.clone(),
+            ..ValueInfoProto::default()
+        };
+        graph.output.push(stated.cloned().unwrap_or_else(unstated));
+    }
+    tail
+}
+
+/// The parts of a graph that become a [`Tail`], nodes by their positions.
+struct Found {
+    nodes: BTreeSet<usize>,
+    /// Nodes of constants that others may read, too.
+    copied: BTreeSet<usize>,
+    constants: HashSet<String>,
+    reads: BTreeSet<String>,
+}
+
+/// What is known of the names of a graph.
+struct Search<'a> {
+    graph: &'a GraphProto,
+    producers: HashMap<&'a str, usize>,
+    constants: HashMap<&'a str, &'a TensorProto>,
+    /// Values that are no tensors of numbers.
+    texts: HashSet<&'a str>,
+}
+
+impl<'a> Search<'a> {
+    fn new(graph: &'a GraphProto) -> Self {
+        let constants: HashMap<&str, &TensorProto> = graph
+            .initializer
+            .iter()
+            .map(|constant| (constant.name.as_str(), constant))
+            .collect();
+        let is_text = |of: &&TensorProto| of.data_type == TEXT;
+        let texts = graph.initializer.iter().filter(is_text);
+        let mut search = Self {
+            graph,
+            producers: HashMap::new(),
+            texts: texts.map(|of| of.name.as_str()).collect(),
+            constants,
+        };
+        for (at, node) in graph.node.iter().enumerate() {
+            let outputs = node.output.iter().filter(|name| !name.is_empty());
+            let makes_texts = search.makes_texts(node);
+            for name in outputs {
+                search.producers.insert(name, at);
+                if makes_texts {
+                    search.texts.insert(name);
+                }
+            }
+        }
+        search
+    }
+
+    /// Whether an output of a node is no tensor of numbers, by the specifications of the operators.
+    fn makes_texts(&self, node: &NodeProto) -> bool {
+        let is_list = |name: &str| {
+            let mut attributes = node.attribute.iter();
+            attributes.any(|of| of.name == name && !of.strings.is_empty())
+        };
+        let is_tensor = |name: &str| {
+            let mut attributes = node.attribute.iter();
+            let text = |of: &TensorProto| of.data_type == TEXT;
+            attributes.any(|of| of.name == name && of.t.as_ref().is_some_and(text))
+        };
+        let reads_texts = || {
+            let mut inputs = node.input.iter();
+            inputs.any(|name| self.texts.contains(name.as_str()))
+        };
+        match node.op_type.as_str() {
+            "SequenceConstruct" | "SequenceEmpty" | "SequenceErase" | "SequenceInsert"
+            | "SplitToSequence" | "Optional" | "ZipMap" | "StringConcat" | "StringNormalizer"
+            | "StringSplit" => true,
+            "Cast" => node
+                .attribute
+                .iter()
+                .any(|of| of.name == "to" && of.i == Some(i64::from(TEXT))),
+            "Constant" => {
+                let is_one = |name: &str| {
+                    let mut attributes = node.attribute.iter();
+                    attributes.any(|of| of.name == name && of.s.is_some())
+                };
+                is_one("value_string") || is_list("value_strings") || is_tensor("value")
+            }
+            "LabelEncoder" => is_list("values_strings") || is_tensor("values_tensor"),
+            "LinearClassifier" | "SVMClassifier" | "TreeEnsembleClassifier" => {
+                is_list("classlabels_strings")
+            }
+            // Of any type, that of what they read.
+            "ArrayFeatureExtractor"
+            | "Concat"
+            | "Expand"
+            | "Flatten"
+            | "Gather"
+            | "GatherElements"
+            | "GatherND"
+            | "Identity"
+            | "Reshape"
+            | "Slice"
+            | "Squeeze"
+            | "Tile"
+            | "Transpose"
+            | "Unsqueeze"
+            | "Where" => reads_texts(),
+            _ => false,
+        }
+    }
+
+    /// The nodes that the outputs without numbers depend on, down to the first numbers; `None` if
+    /// there are none or others read what they compute.
+    fn found(&self, opsets: &[i64], opset: i64) -> Option<Found> {
+        let outputs = self.graph.output.iter().filter(|of| !is_numbers(of));
+        let mut open: Vec<usize> = outputs
+            .map(|of| self.producers.get(of.name.as_str()).copied())
+            .collect::<Option<_>>()?;
+        let mut found = Found {
+            nodes: BTreeSet::new(),
+            copied: BTreeSet::new(),
+            constants: HashSet::new(),
+            reads: BTreeSet::new(),
+        };
+        if open.is_empty() {
+            return None;
+        }
+        while let Some(at) = open.pop() {
+            if !found.nodes.insert(at) {
+                continue;
+            }
+            let node = &self.graph.node[at];
+            let is_own = plain(&node.domain).is_empty();
+            let makes_texts = node
+                .output
+                .iter()
+                .any(|of| self.texts.contains(of.as_str()));
+            if !makes_texts || (is_own && opsets[at] != opset) {
+                return None;
+            }
+            for name in node.input.iter().filter(|name| !name.is_empty()) {
+                if let Some(constant) = self.constants.get(name.as_str()) {
+                    // Elements in other files are read with the network's.
+                    if !constant.external_data.is_empty() {
+                        return None;
+                    }
+                    found.constants.insert(name.clone());
+                    continue;
+                }
+                match self.producers.get(name.as_str()) {
+                    Some(&producer) if self.texts.contains(name.as_str()) => {
+                        // Nodes of a file are in topological order.
+                        if producer >= at {
+                            return None;
+                        }
+                        open.push(producer);
+                    }
+                    Some(&producer) if self.graph.node[producer].op_type == "Constant" => {
+                        found.copied.insert(producer);
+                    }
+                    Some(_) => {
+                        found.reads.insert(name.clone());
+                    }
+                    None => {
+                        let mut inputs = self.graph.input.iter();
+                        let input = inputs.find(|of| of.name == *name)?;
+                        if !is_numbers(input) {
+                            return None;
+                        }
+                        found.reads.insert(name.clone());
+                    }
+                }
+            }
+        }
+        let is_other = |at: &usize| !found.nodes.contains(at);
+        let others = (0..self.graph.node.len()).filter(is_other);
+        let read = reads(others.map(|at| &self.graph.node[at]), DEPTH);
+        let made = found
+            .nodes
+            .iter()
+            .flat_map(|&at| &self.graph.node[at].output);
+        let texts = found
+            .constants
+            .iter()
+            .filter(|name| self.texts.contains(name.as_str()));
+        let mut own = made.chain(texts);
+        own.all(|name| !read.contains_key(name.as_str()))
+            .then_some(found)
+    }
+}
