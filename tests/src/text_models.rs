@@ -102,6 +102,8 @@ pub fn text_models() -> Vec<(&'static str, Vec<u8>)> {
         ),
         list("scores", &map_type),
     ];
+    // The chosen class is computed before the shares that the map is made of.
+    let class_and_map = [&labels[..], &map[..]].concat();
     let both = [
         node("SequenceConstruct", &["head_out", "flat_out"], "both", &[]),
         list("both", &tensor_type(FLOAT)),
@@ -130,6 +132,10 @@ pub fn text_models() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("labels beside scores", classifier("labels", true, &labels)),
         ("a map", classifier("map", false, &map)),
+        (
+            "a class and a map",
+            classifier("class_and_map", false, &class_and_map),
+        ),
         ("a list of tensors", classifier("list", false, &both)),
         ("a table of names", classifier("table", true, &table)),
     ]

@@ -76,7 +76,7 @@ impl RunFolder {
                 path: root.to_owned(),
             });
         }
-        let folder = Self::lock(root, created)?;
+        let folder = Self::lock(root, created)?.without_unfinished()?;
         if folder.holds_run() {
             return Err(PipelineError::FolderNotEmpty {
                 path: root.to_owned(),
@@ -160,7 +160,16 @@ impl RunFolder {
                 path: root.to_owned(),
             });
         }
-        Self::lock(root, false)
+        Self::lock(root, false)?.without_unfinished()
+    }
+
+    /// Without what a killed run had begun to write. Only the holder of the lock writes the files of
+    /// a run.
+    fn without_unfinished(self) -> Result<Self, PipelineError> {
+        whole_file::remove_unfinished(&self.root).map_err(|e| {
+            PipelineError::io(&self.root, "remove what a killed run left unfinished", e)
+        })?;
+        Ok(self)
     }
 
     fn lock(root: &Path, created: bool) -> Result<Self, PipelineError> {
@@ -290,6 +299,23 @@ mod tests {
         drop(folder);
         let folder = RunFolder::create(&attempt).unwrap();
         assert!(!folder.path("run.sqlite").exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_had_begun_to_write_is_gone_when_it_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(dir.path()).unwrap();
+        folder.write("config.toml", b"seed = 1").unwrap();
+        let begun = folder.dir("train").unwrap().join(".writing-aBc123.tmp");
+        fs::write(&begun, b"half of a checkpoint").unwrap();
+        let of_others = folder.path("notes.tmp");
+        fs::write(&of_others, b"a user's").unwrap();
+        // As a command that only looks at the folder of a run that goes on.
+        assert!(RunFolder::open(dir.path()).is_err());
+        assert!(begun.exists());
+        drop(folder);
+        RunFolder::open(dir.path()).unwrap();
+        assert!(!begun.exists() && of_others.exists());
     }
 
     #[test]

@@ -52,12 +52,16 @@ pub fn write_with(
     match fs::metadata(path) {
         Ok(there) if there.is_file() => {
             let path = fs::canonicalize(path)?;
-            persist(&path, Mode::Kept(there.permissions()), content)
+            persist(
+                &path,
+                (Place::Named, Mode::Kept(there.permissions())),
+                content,
+            )
         }
         Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(_) => content(&mut OpenOptions::new().write(true).open(path)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            persist(&end_of_links(path)?, Mode::New, content)
+            persist(&end_of_links(path)?, (Place::Named, Mode::New), content)
         }
         Err(error) => Err(error),
     }
@@ -68,7 +72,7 @@ pub fn write_with(
 /// # Errors
 /// As [`write()`].
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    persist(path, Mode::New, |out| out.write_all(bytes))
+    persist(path, (Place::Own, Mode::New), |out| out.write_all(bytes))
 }
 
 /// As [`replace`], a file that only its owner may read.
@@ -76,7 +80,46 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`write()`].
 pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    persist(path, Mode::Private, |out| out.write_all(bytes))
+    persist(path, (Place::Own, Mode::Private), |out| {
+        out.write_all(bytes)
+    })
+}
+
+/// Removes what [`replace`] and [`replace_private`] had begun in a folder, and in those below it, when
+/// their process was killed. Nothing else may be writing there.
+///
+/// # Errors
+/// The system's reason.
+pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if kind.is_dir() {
+                open.push(entry.path());
+            } else if kind.is_file() && name.starts_with(OWN) && name.ends_with(SUFFIX) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How the names of unfinished files of the program's own begin.
+const OWN: &str = ".writing-";
+/// The same for places that a user names, which several programs may write to.
+const NAMED: &str = ".saving-";
+/// How both end.
+const SUFFIX: &str = ".tmp";
+
+/// What a file is for.
+#[derive(Clone, Copy)]
+enum Place {
+    Own,
+    Named,
 }
 
 /// The permissions of a file.
@@ -118,12 +161,16 @@ fn folder_of(path: &Path) -> io::Result<&Path> {
 /// Writes beside `path`, flushes, and renames.
 fn persist(
     path: &Path,
-    mode: Mode,
+    (place, mode): (Place, Mode),
     content: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
     let folder = folder_of(path)?;
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".writing-").suffix(".tmp");
+    let prefix = match place {
+        Place::Own => OWN,
+        Place::Named => NAMED,
+    };
+    builder.prefix(prefix).suffix(SUFFIX);
     #[cfg(unix)]
     if !matches!(mode, Mode::Private) {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

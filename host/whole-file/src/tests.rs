@@ -7,7 +7,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
-use super::{replace, replace_private, write, write_with};
+use super::{OWN, SUFFIX, remove_unfinished, replace, replace_private, write, write_with};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -38,6 +38,33 @@ fn a_new_file_has_the_permissions_of_any_and_a_private_one_its_owners_only() {
         assert_eq!(fs::read_to_string(at(name)).unwrap(), content);
         assert_eq!(mode(&at(name)), expected, "{name}");
     }
+}
+
+#[test]
+fn only_the_programs_own_unfinished_files_are_removed_in_all_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("below")).unwrap();
+    let unfinished = format!("{OWN}x{SUFFIX}");
+    let others = elsewhere.path().join(&unfinished);
+    for path in [
+        at(&unfinished),
+        at("below").join(&unfinished),
+        others.clone(),
+    ] {
+        fs::write(path, "half").unwrap();
+    }
+    symlink(elsewhere.path(), at("link")).unwrap();
+    // A user's place is written under another name until it is whole.
+    write_with(&at("table.csv"), |out| {
+        remove_unfinished(folder.path())?;
+        out.write_all(b"a,b")
+    })
+    .unwrap();
+    assert_eq!(names(&folder), ["below", "link", "table.csv"]);
+    assert_eq!(fs::read_dir(at("below")).unwrap().count(), 0);
+    assert!(others.exists(), "behind a link");
 }
 
 #[test]

@@ -80,9 +80,11 @@ fn a_network_with_the_time_first_follows_its_original() {
 }
 
 #[test]
-fn a_classifier_that_ends_in_a_map_follows_its_probabilities_and_keeps_the_map() {
+fn a_classifier_that_ends_in_a_class_and_a_map_follows_its_scores_and_keeps_both() {
     let mut models = text_models().into_iter();
-    let (_, model) = models.find(|(name, _)| *name == "a map").unwrap();
+    let (_, model) = models
+        .find(|(name, _)| *name == "a class and a map")
+        .unwrap();
     let run = TaskRun::with_samples(&model, &[3, 8, 8]);
     let output = run.prune("npy:data", &[]);
     let report = run.check(&output, "follow", "fidelity");
@@ -91,7 +93,9 @@ fn a_classifier_that_ends_in_a_map_follows_its_probabilities_and_keeps_the_map()
     assert!(TaskRun::tested(&report, "pruned") > 0.0);
     let inspected = run.sandbox.run(&["inspect", "run/pruned.onnx"]);
     let text = String::from_utf8_lossy(&inspected.stdout);
-    assert!(text.contains("output scores (a sequence)"), "{text}");
+    for output in ["output label (text)", "output scores (a sequence)"] {
+        assert!(text.contains(output), "{text}");
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub struct ByDisturbance<'a> {
 
 /// A field of [`ByDisturbance`], the least disturbed last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub enum Kind {
     Valid,
     Steady,
     Calm,
@@ -65,16 +65,25 @@ impl<'a> ByDisturbance<'a> {
         }
     }
 
-    /// Returns the fast ones if there are at least half of `fewest`, since one that is fast by luck
-    /// is no pace of the device; else the calm ones if there are at least `fewest`, else the steady
-    /// ones if there are as many, else all valid ones.
-    pub fn least_disturbed(&self, fewest: usize) -> &[&'a Measurement] {
-        match self.kind(fewest) {
+    /// The measurements of a kind.
+    pub fn of_kind(&self, kind: Kind) -> &[&'a Measurement] {
+        match kind {
             Kind::Fast => &self.fast,
             Kind::Calm => &self.calm,
             Kind::Steady => &self.steady,
             Kind::Valid => &self.valid,
         }
+    }
+
+    /// The kinds that a figure may be over, the best one first: the fast ones if there are at least
+    /// half of `fewest`, since one that is fast by luck is no pace of the device; else the calm ones
+    /// if there are at least `fewest`, else the steady ones if there are as many, else all valid
+    /// ones. Behind it come those that hold more, down to the steady ones.
+    pub fn kinds(&self, fewest: usize) -> impl Iterator<Item = Kind> {
+        let best = self.kind(fewest);
+        let more = [Kind::Calm, Kind::Steady];
+        let more = more.into_iter().filter(move |kind| *kind < best);
+        std::iter::once(best).chain(more)
     }
 
     fn kind(&self, fewest: usize) -> Kind {
@@ -89,10 +98,9 @@ impl<'a> ByDisturbance<'a> {
         }
     }
 
-    /// Returns remarks on the disturbed ones among `count` processes.
-    pub fn notes(&self, count: usize, fewest: usize) -> Vec<String> {
+    /// Returns remarks on the disturbed ones among `count` processes, where those of a kind are used.
+    pub fn notes(&self, count: usize, used: Kind) -> Vec<String> {
         let mut notes = Vec::new();
-        let used = self.kind(fewest);
         let fate = |kind| match used >= kind {
             true => "left out",
             false => "used all the same",

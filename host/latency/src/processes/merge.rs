@@ -5,7 +5,7 @@ use agent_protocol::{
     Measurement, ProcessFigures, ProtocolError, Ratio, Sentinel, Verdict, bounds,
 };
 
-use super::disturbed::ByDisturbance;
+use super::disturbed::{ByDisturbance, Kind};
 use super::interval::over_processes;
 use crate::{LatencyError, MeasureRequest};
 
@@ -68,10 +68,26 @@ impl Slot<'_> {
         let sampling = &self.request.sampling;
         let processes = ByDisturbance::of(&self.all, self.references_ns, sampling);
         let enough_calm = processes.calm.len() >= fewest;
-        let used = processes.least_disturbed(fewest);
-        let figures = (processes.valid.len() >= fewest.max(2))
-            .then(|| Figures::of(used))
-            .flatten();
+        let have_figures = processes.valid.len() >= fewest.max(2);
+        let counts = |figures: &Option<Figures>| {
+            let ratio = figures.as_ref().and_then(|figures| figures.ratio);
+            ratio.is_none_or(|of| of.interval.half_width_rel() <= sampling.ci_accept_rel)
+        };
+        let of_kind = |kind| {
+            let figures = have_figures.then(|| Figures::of(processes.of_kind(kind)));
+            (kind, figures.flatten())
+        };
+        // A few fast ones may give no usable interval where all calm ones do.
+        let mut kinds = processes.kinds(fewest);
+        let best = kinds.next().map_or((Kind::Valid, None), of_kind);
+        let (kind, figures) = match counts(&best.1) {
+            true => best,
+            false => kinds
+                .map(of_kind)
+                .find(|(_, figures)| figures.is_some() && counts(figures))
+                .unwrap_or(best),
+        };
+        let used = processes.of_kind(kind);
         let mut notes: Vec<String> = Vec::new();
         for note in used.iter().flat_map(|m| &m.notes) {
             if notes.len() < MAX_NOTES && !notes.iter().any(|other| wording(other) == wording(note))
@@ -79,7 +95,7 @@ impl Slot<'_> {
                 notes.push(note.clone());
             }
         }
-        notes.extend(processes.notes(self.all.len(), fewest));
+        notes.extend(processes.notes(self.all.len(), kind));
         let Some(figures) = figures else {
             let reason = self.too_few(processes.valid.len());
             let measurement = Measurement {

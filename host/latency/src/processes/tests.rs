@@ -402,6 +402,22 @@ fn one_process_that_is_fast_by_luck_does_not_outweigh_the_others() {
 }
 
 #[test]
+fn where_the_few_fast_processes_differ_widely_all_calm_ones_count() {
+    let (results, _) = run(|i| match i % 16 {
+        0 => paced(0.8, 0.45),
+        8 => paced(0.8, 0.56),
+        _ => paced(1.0, 0.5 + 0.001 * ((5 * i) % 8) as f64),
+    });
+    let pruned = &results[0];
+    assert!(pruned.is_valid(), "{:?}", pruned.verdict);
+    assert_eq!(pruned.processes.len(), 32);
+    let Interval { value, .. } = pruned.ratio.unwrap().interval;
+    assert!((value - 0.504).abs() < 0.005, "{value}");
+    let notes = pruned.notes.join("; ");
+    assert!(notes.contains("used all the same"), "{notes}");
+}
+
+#[test]
 fn at_the_limit_half_as_many_fast_processes_as_asked_for_are_enough() {
     let (results, requests) = run(|i| match i % 8 {
         0..4 => contended(paced(1.0, 0.9)),

@@ -1,9 +1,9 @@
 //! Inputs and outputs of the graph that is read.
 
 use super::build::Reader;
-use crate::GraphError;
 use crate::proto::{GraphProto, ValueInfoProto};
 use crate::types::{StatedType, tensor_type, unsupported};
+use crate::{DType, GraphError};
 
 impl Reader<'_> {
     pub(super) fn input(&mut self, info: &ValueInfoProto) -> Result<(), GraphError> {
@@ -44,6 +44,12 @@ impl Reader<'_> {
             }
             self.graph.outputs.push(id);
         }
+        // Scores before the class that is chosen by them: a task takes the first output.
+        let graph = &self.graph;
+        let is_float = |id| graph.value(id).dtype.is_some_and(DType::is_float);
+        let mut outputs = graph.outputs.clone();
+        outputs.sort_by_key(|&id| graph.is_inner_output(id).then(|| !is_float(id)));
+        self.graph.outputs = outputs;
         Ok(())
     }
 }
