@@ -5,10 +5,24 @@ use std::ops::Range;
 use datasets::TensorSpec;
 use latency::{InputShape, Model};
 use measuring::Session;
-use onnx_graph::{Graph, ValueId};
+use onnx_graph::{Graph, GraphError, ValueId};
 
 use crate::error::PipelineError;
 use crate::model::tensor_spec;
+
+/// The file by which a network is compared: without the texts, sequences and maps that `whole`
+/// computes of its outputs, which may be its only outputs.
+pub(crate) fn compared(
+    graph: &Graph,
+    whole: &Model,
+    file: impl FnOnce(&Graph) -> Result<Vec<u8>, GraphError>,
+) -> Result<Model, GraphError> {
+    if graph.other_outputs().is_empty() {
+        return Ok(whole.clone());
+    }
+    let bytes = file(&graph.clone().with_numbers_only())?;
+    Ok(Model::new(whole.name(), bytes))
+}
 
 /// How images are fed to a network.
 #[derive(Debug, Clone, Copy)]

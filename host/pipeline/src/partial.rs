@@ -149,9 +149,9 @@ impl Partial {
         Ok(graph.clone().with_outputs(ids.collect::<Result<_, _>>()?))
     }
 
-    /// The same without what these values do not depend on.
+    /// The same without what these values do not depend on, and without texts computed of them.
     pub fn view(&self, graph: &Graph) -> Result<Graph, PipelineError> {
-        let mut view = self.front(graph)?;
+        let mut view = self.front(graph)?.with_numbers_only();
         view.remove_dead();
         Ok(view)
     }

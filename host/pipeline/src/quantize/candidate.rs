@@ -9,6 +9,7 @@ use torch_exec::{RangeMethod, activation_ranges};
 use train::Calibration;
 
 use crate::error::PipelineError;
+use crate::on_device::compared;
 
 /// Images per batch of calibration and comparison.
 pub(super) const BATCH: usize = 100;
@@ -72,6 +73,8 @@ impl WeightBits {
 pub(crate) struct Built {
     pub graph: Graph,
     pub model: Model,
+    /// The file by which it is compared; see [`compared`].
+    pub compared: Model,
     pub bytes: Vec<u8>,
 }
 
@@ -239,24 +242,30 @@ impl Subject {
         let graph = self.graph.rounded_to_halves().map_err(fail)?;
         let deployed = deploy(&graph, self.batch).map_err(fail)?;
         let bytes = in_halves(&deployed.bytes).map_err(fail)?;
+        let model = Model::new(name, &bytes[..]);
+        let file = |graph: &Graph| in_halves(&deploy(graph, self.batch)?.bytes);
         Ok(Built {
+            compared: compared(&graph, &model, file).map_err(fail)?,
             graph,
-            model: Model::new(name, &bytes[..]),
+            model,
             bytes,
         })
     }
 
     /// A form of the network under a name.
     pub fn built(&self, name: String, graph: Graph) -> Result<Built, PipelineError> {
-        let deployed = deploy(&graph, self.batch);
-        let deployed = deployed.map_err(|source| PipelineError::Model {
+        let fail = |source| PipelineError::Model {
             model: self.name.clone(),
             source,
-        })?;
+        };
+        let file = |graph: &Graph| Ok(deploy(graph, self.batch)?.bytes);
+        let bytes = file(&graph).map_err(fail)?;
+        let model = Model::new(name, &bytes[..]);
         Ok(Built {
+            compared: compared(&graph, &model, file).map_err(fail)?,
             graph,
-            model: Model::new(name, &deployed.bytes[..]),
-            bytes: deployed.bytes,
+            model,
+            bytes,
         })
     }
 

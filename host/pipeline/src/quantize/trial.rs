@@ -123,7 +123,7 @@ impl Trial<'_> {
         built: &Built,
         images: &Images,
     ) -> Result<(Closeness, Closeness), PipelineError> {
-        let outputs = outputs_on_device(self.session, &built.model, &images.pixels, self.feed)?;
+        let outputs = outputs_on_device(self.session, &built.compared, &images.pixels, self.feed)?;
         let (_, host) =
             reference_outputs(&built.graph, self.search, &images.indices, self.runtime)?;
         let to = |expected: &[f32]| closeness(&outputs, expected, self.classes);

@@ -16,7 +16,7 @@ use crate::config::TaskKind;
 use crate::error::PipelineError;
 use crate::external::user_score;
 use crate::folder::{ORIGINAL, RESULT, RunFolder};
-use crate::on_device::{Feed, Placed, all_outputs_on_device, outputs_on_device};
+use crate::on_device::{Feed, Placed, all_outputs_on_device, compared, outputs_on_device};
 use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::provenance::Provenance;
@@ -143,10 +143,11 @@ pub(crate) fn run(
     let integers = prepared.has_integers(widths);
     // An original that the board has no memory for has neither outputs nor a latency there.
     let on_device = if prepared.can_run(&deployed.graph)? {
-        let numbers = match deployed.graph.other_outputs().is_empty() {
-            true => model.clone(),
-            false => numbers_of(&deployed.graph, model.name())?,
-        };
+        let numbers = compared(&deployed.graph, &model, onnx_graph::write);
+        let numbers = numbers.map_err(|source| PipelineError::Model {
+            model: role.to_string(),
+            source,
+        })?;
         let difference = verify(&mut work.session, prepared, (computed, integers), &numbers)?;
         if prepared.board.is_some() {
             let words =
@@ -223,17 +224,6 @@ pub(crate) fn run(
     };
     work.records.finish(&key, &row)?;
     Ok(row)
-}
-
-/// The file of a network without the texts, sequences and maps that it computes of its outputs,
-/// which may be its only outputs.
-fn numbers_of(graph: &Graph, name: &str) -> Result<Model, PipelineError> {
-    let bytes = onnx_graph::write(&graph.clone().with_numbers_only());
-    let bytes = bytes.map_err(|source| PipelineError::Model {
-        model: name.to_owned(),
-        source,
-    })?;
-    Ok(Model::new(name, bytes))
 }
 
 /// A finished row. A network that was refused takes the result's place once slower ones are
