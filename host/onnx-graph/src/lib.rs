@@ -66,6 +66,7 @@ mod open_inputs;
 pub mod ops;
 mod order;
 mod origin;
+mod other_outputs;
 mod patch;
 mod ports;
 mod proto;

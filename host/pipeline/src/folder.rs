@@ -163,8 +163,8 @@ impl RunFolder {
         Self::lock(root, false)?.without_unfinished()
     }
 
-    /// Without what a killed run had begun to write. Only the holder of the lock writes the files of
-    /// a run.
+    /// Removes what a killed run had begun to write. Only the holder of the lock writes the files
+    /// of a run.
     fn without_unfinished(self) -> Result<Self, PipelineError> {
         whole_file::remove_unfinished(&self.root).map_err(|e| {
             PipelineError::io(&self.root, "remove what a killed run left unfinished", e)

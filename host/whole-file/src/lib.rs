@@ -85,8 +85,8 @@ pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Removes what [`replace`] and [`replace_private`] had begun in a folder, and in those below it, when
-/// their process was killed. Nothing else may be writing there.
+/// Removes what [`replace`] and [`replace_private`] had begun in a folder, and in those below it,
+/// when their process was killed. No other process may be writing there.
 ///
 /// # Errors
 /// The system's reason.

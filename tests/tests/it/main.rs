@@ -1,5 +1,5 @@
-//! Tests of whole commands and runs, a module for each subject. One program takes less time than one
-//! for each: it is linked once, and a long test runs beside those of other subjects.
+//! Tests of whole commands and runs, a module for each subject. One program takes less time than
+//! one for each: it is linked once, and a long test runs beside those of other subjects.
 
 mod apply;
 mod bench;

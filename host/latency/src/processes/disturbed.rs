@@ -75,10 +75,10 @@ impl<'a> ByDisturbance<'a> {
         }
     }
 
-    /// The kinds that a figure may be over, the best one first: the fast ones if there are at least
-    /// half of `fewest`, since one that is fast by luck is no pace of the device; else the calm ones
-    /// if there are at least `fewest`, else the steady ones if there are as many, else all valid
-    /// ones. Behind it come those that hold more, down to the steady ones.
+    /// The kinds that a figure may be over, the best one first: the fast ones if there are at
+    /// least half of `fewest`, since one that is fast by luck is no pace of the device; else the
+    /// calm ones if there are at least `fewest`, else the steady ones if there are as many, else
+    /// all valid ones. Kinds that hold more processes follow, down to the steady ones.
     pub fn kinds(&self, fewest: usize) -> impl Iterator<Item = Kind> {
         let best = self.kind(fewest);
         let more = [Kind::Calm, Kind::Steady];
@@ -98,7 +98,7 @@ impl<'a> ByDisturbance<'a> {
         }
     }
 
-    /// Returns remarks on the disturbed ones among `count` processes, where those of a kind are used.
+    /// Returns remarks on the disturbed ones among `count` processes, for a figure over `used`.
     pub fn notes(&self, count: usize, used: Kind) -> Vec<String> {
         let mut notes = Vec::new();
         let fate = |kind| match used >= kind {
