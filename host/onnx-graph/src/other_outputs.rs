@@ -1,6 +1,6 @@
 //! Outputs that are no tensors of numbers, and the outputs of the file that is written.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::GraphError;
 use crate::graph::Graph;
@@ -14,7 +14,7 @@ impl Graph {
     #[must_use]
     pub fn other_outputs(&self) -> Vec<(String, &'static str)> {
         let outputs = self.tail.outputs.iter();
-        let made = outputs.filter(|output| self.tail.makes(&output.name));
+        let made = outputs.filter(|output| self.tail.made.contains(&output.name));
         made.map(|output| (output.name.clone(), type_in_words(output.r#type.as_ref())))
             .collect()
     }
@@ -24,7 +24,7 @@ impl Graph {
     #[must_use]
     pub fn is_inner_output(&self, id: ValueId) -> bool {
         let name = &self.value(id).name;
-        self.tail.reads.contains(name) && !self.tail.outputs.iter().any(|of| of.name == *name)
+        self.tail.reads.contains(name) && !self.tail.declared.contains(name)
     }
 
     /// The network without the outputs that are no tensors of numbers. What they are computed of is
@@ -38,9 +38,9 @@ impl Graph {
     /// Whether the outputs that are no tensors of numbers are written. They are left out where the
     /// graph was given outputs without those that they are computed of.
     fn has_tail(&self) -> bool {
-        let ends = || self.outputs.iter().chain(&self.inputs);
-        let is_there = |name: &String| ends().any(|&id| self.value(id).name == *name);
-        !self.tail.nodes.is_empty() && self.tail.reads.iter().all(is_there)
+        let ends = self.outputs.iter().chain(&self.inputs);
+        let ends: HashSet<&String> = ends.map(|&id| &self.value(id).name).collect();
+        !self.tail.nodes.is_empty() && self.tail.reads.iter().all(|name| ends.contains(name))
     }
 
     /// The nodes of the outputs that are no tensors of numbers, for a file of operator set `opset`
@@ -78,20 +78,18 @@ impl Graph {
         if !self.has_tail() {
             return self.outputs.iter().map(|&id| Ok(id)).collect();
         }
-        let own = |name: &str| {
-            let mut ids = self.outputs.iter();
-            ids.find(|&&id| self.value(id).name == name).copied()
-        };
+        let own = self.outputs.iter().map(|&id| (&self.value(id).name, id));
+        let own: HashMap<&String, ValueId> = own.collect();
         let declared = self.tail.outputs.iter();
         let declared = declared.filter_map(|output| {
-            if self.tail.makes(&output.name) {
+            if self.tail.made.contains(&output.name) {
                 return Some(Err(output));
             }
-            own(&output.name).map(Ok)
+            own.get(&output.name).copied().map(Ok)
         });
         let is_new = |id: &&ValueId| {
             let name = &self.value(**id).name;
-            !self.tail.reads.contains(name) && !self.tail.outputs.iter().any(|of| of.name == *name)
+            !self.tail.reads.contains(name) && !self.tail.declared.contains(name)
         };
         let new = self.outputs.iter().filter(is_new).map(|&id| Ok(id));
         declared.chain(new).collect()

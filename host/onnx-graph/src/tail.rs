@@ -26,6 +26,10 @@ pub(crate) struct Tail {
     pub outputs: Vec<ValueInfoProto>,
     /// Values of the network that the nodes read.
     pub reads: BTreeSet<String>,
+    /// Values that the nodes compute.
+    pub made: BTreeSet<String>,
+    /// The names of `outputs`.
+    pub declared: BTreeSet<String>,
 }
 
 /// What is written for a [`Tail`].
@@ -35,25 +39,19 @@ pub(crate) struct Written {
 }
 
 impl Tail {
-    /// Whether one of the nodes computes the value.
-    pub fn makes(&self, name: &str) -> bool {
-        let mut outputs = self.nodes.iter().flat_map(|node| &node.output);
-        outputs.any(|output| output == name)
-    }
-
     /// The nodes for a file in which names are taken.
     pub fn written(&self, taken: &HashSet<&str>) -> Written {
         let mut names = Names::default();
         let read = self.reads.iter().map(String::as_str);
-        let outputs: HashSet<&str> = self.outputs.iter().map(|of| of.name.as_str()).collect();
-        for name in taken.iter().chain(&outputs).copied().chain(read) {
+        let declared = self.declared.iter().map(String::as_str);
+        for name in taken.iter().copied().chain(declared).chain(read) {
             names.take(name, 0);
         }
-        let made = self.nodes.iter().flat_map(|node| &node.output);
+        let made = self.made.iter();
         let constants = self.constants.iter().map(|constant| &constant.name);
         let own = constants.chain(made).filter(|name| !name.is_empty());
         let mut renamed: HashMap<&str, String> = HashMap::new();
-        for name in own.filter(|name| !outputs.contains(name.as_str())) {
+        for name in own.filter(|name| !self.declared.contains(*name)) {
             let unique = names.unused(name);
             names.take(&unique, 0);
             renamed.insert(name, unique);
@@ -110,26 +108,36 @@ pub(crate) fn split(graph: &mut GraphProto, opsets: &mut Vec<i64>, opset: i64) -
     graph
         .initializer
         .retain(|of| !owned(of) || of.data_type != TEXT);
+    let made = tail_nodes.iter().flat_map(|node| node.output.clone());
+    let outputs = std::mem::take(&mut graph.output);
     let tail = Tail {
+        made: made.filter(|name| !name.is_empty()).collect(),
         nodes: tail_nodes,
         constants: tail_constants,
-        outputs: std::mem::take(&mut graph.output),
+        declared: outputs.iter().map(|output| output.name.clone()).collect(),
+        outputs,
         reads,
     };
-    let outputs = tail.outputs.iter().filter(|of| !tail.makes(&of.name));
-    graph.output = outputs.cloned().collect();
-    for name in &tail.reads {
-        let is_port = |of: &ValueInfoProto| of.name == *name;
-        if graph.input.iter().chain(&graph.output).any(is_port) {
-            continue;
-        }
-        let stated = graph.value_info.iter().find(|of| of.name == *name);
-        let unstated = || ValueInfoProto {
-            name: name.clone(),
-            ..ValueInfoProto::default()
-        };
-        graph.output.push(stated.cloned().unwrap_or_else(unstated));
-    }
+    let numbers = tail.outputs.iter();
+    let numbers = numbers.filter(|output| !tail.made.contains(&output.name));
+    graph.output = numbers.cloned().collect();
+    let ports = graph.input.iter().chain(&graph.output);
+    let ports: HashSet<&str> = ports.map(|port| port.name.as_str()).collect();
+    let stated = graph.value_info.iter();
+    let stated: HashMap<&str, &ValueInfoProto> =
+        stated.map(|value| (value.name.as_str(), value)).collect();
+    let inner = tail.reads.iter();
+    let inner = inner.filter(|name| !ports.contains(name.as_str()));
+    let inner: Vec<ValueInfoProto> = inner
+        .map(|name| {
+            let stated = stated.get(name.as_str()).copied();
+            stated.cloned().unwrap_or_else(|| ValueInfoProto {
+                name: name.clone(),
+                ..ValueInfoProto::default()
+            })
+        })
+        .collect();
+    graph.output.extend(inner);
     tail
 }
 
@@ -146,6 +154,8 @@ struct Found {
 struct Search<'a> {
     graph: &'a GraphProto,
     producers: HashMap<&'a str, usize>,
+    /// Inputs that are tensors of numbers.
+    inputs: HashSet<&'a str>,
     constants: HashMap<&'a str, &'a TensorProto>,
     /// Values that are no tensors of numbers.
     texts: HashSet<&'a str>,
@@ -160,7 +170,9 @@ impl<'a> Search<'a> {
             .collect();
         let is_text = |of: &&TensorProto| of.data_type == TEXT;
         let texts = graph.initializer.iter().filter(is_text);
+        let inputs = graph.input.iter().filter(|port| is_numbers(port));
         let mut search = Self {
+            inputs: inputs.map(|port| port.name.as_str()).collect(),
             graph,
             producers: HashMap::new(),
             texts: texts.map(|of| of.name.as_str()).collect(),
@@ -285,14 +297,10 @@ impl<'a> Search<'a> {
                     Some(_) => {
                         found.reads.insert(name.clone());
                     }
-                    None => {
-                        let mut inputs = self.graph.input.iter();
-                        let input = inputs.find(|of| of.name == *name)?;
-                        if !is_numbers(input) {
-                            return None;
-                        }
+                    None if self.inputs.contains(name.as_str()) => {
                         found.reads.insert(name.clone());
                     }
+                    None => return None,
                 }
             }
         }
