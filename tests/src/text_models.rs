@@ -64,6 +64,18 @@ fn tensor_type(element: u64) -> Vec<u8> {
     bytes(1, &number(1, element))
 }
 
+/// The constant `names`, a text for each class.
+fn names() -> Vec<u8> {
+    let texts = CLASSES.iter().flat_map(|text| bytes(6, text.as_bytes()));
+    let parts = [
+        number(1, CLASSES.len() as u64),
+        number(2, STRING),
+        texts.collect(),
+        bytes(8, b"names"),
+    ];
+    bytes(5, &parts.concat())
+}
+
 /// The classifiers by name.
 ///
 /// # Panics
@@ -109,18 +121,10 @@ pub fn text_models() -> Vec<(&'static str, Vec<u8>)> {
         list("both", &tensor_type(FLOAT)),
     ];
     // The table of names and a shape that the network reads, too.
-    let names = CLASSES.iter().flat_map(|text| bytes(6, text.as_bytes()));
-    let names = [
-        number(1, 4),
-        number(2, STRING),
-        names.collect(),
-        bytes(8, b"names"),
-    ]
-    .concat();
     let shape = [(-1i64).to_le_bytes(), 1i64.to_le_bytes()].concat();
     let shape = tensor("shape", INT64, &[2], &Data::Inside(&shape));
     let table = [
-        bytes(5, &names),
+        names(),
         bytes(5, &shape),
         best("head_out"),
         node("Gather", &["names", "best"], "picked", &[]),
@@ -148,17 +152,9 @@ pub fn text_models() -> Vec<(&'static str, Vec<u8>)> {
 #[must_use]
 pub fn compared_label_model() -> Vec<u8> {
     let text = [number(2, STRING), bytes(6, b"cat"), bytes(8, b"wanted")].concat();
-    let names = CLASSES.iter().flat_map(|text| bytes(6, text.as_bytes()));
-    let names = [
-        number(1, 4),
-        number(2, STRING),
-        names.collect(),
-        bytes(8, b"names"),
-    ]
-    .concat();
     let fields = [
         bytes(5, &text),
-        bytes(5, &names),
+        names(),
         best("head_out"),
         node("Gather", &["names", "best"], "label", &[]),
         node("Equal", &["label", "wanted"], "is_cat", &[]),

@@ -12,6 +12,8 @@ pub const MAX_MODEL_BYTES: u64 = 2 * 1024 * 1024 * 1024 - 1;
 pub const MAX_CHUNK_BYTES: usize = 1024 * 1024;
 /// Timed runs kept of one model in one measurement.
 pub const MAX_SAMPLES: usize = 1 << 18;
+/// Worker processes that one measurement may be over.
+pub const MAX_PROCESSES: usize = 256;
 /// Rounds of one measurement.
 pub const MAX_ROUNDS: u32 = 1 << 14;
 /// Runs of one block.

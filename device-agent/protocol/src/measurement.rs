@@ -6,8 +6,6 @@ use crate::check::{amount, count, lines, list, name, need, within};
 use crate::pace::{Contention, Sentinel};
 use crate::{DeviceState, ProtocolError, Ratio, RuntimeInfo, Sha256, bounds, pace, plain, wire};
 
-/// Worker processes that one measurement may be over.
-const MAX_PROCESSES: usize = 256;
 /// Notes that one measurement may carry.
 const MAX_NOTES: usize = 64;
 
@@ -288,7 +286,7 @@ impl TryFrom<wire::Measurement> for Measurement {
             load_ns: m.load_ns,
             sentinel: m.sentinel.map(Into::into),
             contention: m.contention.map(Into::into),
-            processes: list(M, "processes", m.processes, MAX_PROCESSES)?,
+            processes: list(M, "processes", m.processes, bounds::MAX_PROCESSES)?,
             reference_excess_rel: m
                 .reference_excess_rel
                 .map(|excess| amount(M, "reference_excess_rel", excess))

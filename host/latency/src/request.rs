@@ -15,7 +15,8 @@ const LEAST_TARGET: f64 = 1e-6;
 pub struct Processes {
     /// The fewest.
     pub fewest: u32,
-    /// The most, reached while the interval is wide or other processes use the device.
+    /// The most, reached while the interval is wide or other processes use the device. An interval
+    /// that is too wide to count is followed by more; see [`Patience`](crate::Patience).
     pub most: u32,
 }
 

@@ -92,10 +92,10 @@ pub(crate) fn split(graph: &mut GraphProto, opsets: &mut Vec<i64>, opset: i64) -
         constants,
         reads,
     } = found;
-    let is_copied = |at: usize| nodes.contains(&at) || copied.contains(&at);
+    let is_taken = |at: usize| nodes.contains(&at) || copied.contains(&at);
     let all = graph.node.iter().enumerate();
     let tail_nodes: Vec<NodeProto> = all
-        .filter(|(at, _)| is_copied(*at))
+        .filter(|(at, _)| is_taken(*at))
         .map(|(_, node)| node.clone())
         .collect();
     let (mut at, mut slot) = (0.., 0..);

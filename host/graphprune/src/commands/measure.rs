@@ -30,7 +30,8 @@ pub struct Args {
     #[arg(long, default_value = "local")]
     device: DeviceSpec,
     /// Sampling effort, as a multiple of a search's: 0.1 to 100. Figures are over several worker
-    /// processes: 8 to 32 for an effort of 4, at least 3 for any
+    /// processes: 8 to 32 for an effort of 4, at least 3 for any, and up to three times as many
+    /// while the interval is too wide to count
     #[arg(
         long,
         value_name = "TIMES",

@@ -12,7 +12,7 @@ mod merge;
 
 use std::time::{Duration, Instant};
 
-use agent_protocol::{Evidence, Measurement};
+use agent_protocol::{Evidence, Measurement, bounds};
 
 pub use interval::{Logarithms, over_processes, student};
 
@@ -80,7 +80,10 @@ pub(crate) fn measure_over_processes(
         // of several attempts it is narrower, and no attempt is chosen for its luck.
         let is_too_wide = results.iter().any(|result| result.is_too_wide);
         let attempts = if is_too_wide { 1 + retries as usize } else { 1 };
-        if is_enough || is_busy || is_hopeless || done >= attempts * most.max(fewest) {
+        let last = attempts
+            .saturating_mul(most.max(fewest))
+            .min(bounds::MAX_PROCESSES);
+        if is_enough || is_busy || is_hopeless || done >= last {
             return Ok(results
                 .into_iter()
                 .map(|result| result.measurement)
@@ -88,6 +91,7 @@ pub(crate) fn measure_over_processes(
         }
         // Each look at the interval is a chance to stop while it is too narrow by luck.
         next_look = done + if have_fewest { fewest.div_ceil(2) } else { 1 };
+        next_look = next_look.min(bounds::MAX_PROCESSES);
         tracing::debug!(done, most, "further processes for a narrower interval");
     }
 }

@@ -208,9 +208,11 @@ fn an_interval_that_is_too_wide_is_followed_by_more_processes_until_it_counts() 
     // More processes are of no use where the device itself changes, or nothing is wide.
     assert_eq!(run_with(2, |_| unsteady(pair(0.5))).1.len(), 32);
     assert_eq!(run_with(2, |_| invalid(pair(0.5))).1.len(), 8);
-    // Without an end, the patience has one.
-    let (results, requests) = run_with(2, |i| pair(if i % 2 == 0 { 0.1 } else { 0.9 }));
-    assert_eq!((requests.len(), results[0].is_valid()), (96, false));
+    // Without an end, the patience has one, and what a store holds of a measurement.
+    for (retries, expected) in [(2, 96), (90, bounds::MAX_PROCESSES)] {
+        let (results, requests) = run_with(retries, |i| pair(if i % 2 == 0 { 0.01 } else { 0.99 }));
+        assert_eq!((requests.len(), results[0].is_valid()), (expected, false));
+    }
 }
 
 #[test]
